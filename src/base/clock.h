@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* Clocks. The store clock is CLOCK_BOOTTIME plus an offset fixed when the segment was created. */
+#ifndef TKS_BASE_CLOCK_H
+#define TKS_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline int64_t clock_ns(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static inline int64_t wall_ms(void)
+{
+    return clock_ns(CLOCK_REALTIME) / 1000000;
+}
+
+/** Milliseconds since boot as the initial time namespace counts them. */
+int64_t tks_boot_ms(void);
+
+#endif

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: MIT */
+#include "memory/block.h"
+
+#include "base/error.h"
+#include "memory/epoch.h"
+#include "memory/reclaim.h"
+
+/* Slabs looked at in one ordinary search; the rest only under pressure. */
+#define SEARCH_SLABS 4096u
+#define STRAY_SLABS 64u
+
+static const uint16_t class_granules[CLASS_END] = {
+#define CLASS_GRANULES(size) (size) / GRANULE_BYTES,
+    BLOCK_SIZES(CLASS_GRANULES)
+#ifndef TKS_TEST_TINY
+        BLOCK_SIZES_LARGE(CLASS_GRANULES)
+#endif
+#undef CLASS_GRANULES
+            RESERVE_BLOCK_BYTES / GRANULE_BYTES};
+
+uint64_t tks_class_bytes(unsigned class)
+{
+    return class < CLASS_END ? class_granules[class] * (uint64_t)GRANULE_BYTES : SLAB_BYTES;
+}
+
+unsigned tks_class_of(uint64_t bytes)
+{
+    unsigned class = 0;
+    while (class < CLASS_COUNT && class_granules[class] * (uint64_t)GRANULE_BYTES < bytes)
+        class ++;
+    return class;
+}
+
+static unsigned blocks_of_class(unsigned class)
+{
+    return class < CLASS_END ? SLAB_GRANULES / class_granules[class] : 0;
+}
+
+static uint64_t granule_of(const struct tks_segment *segment, uint64_t slab, unsigned class,
+                           unsigned index)
+{
+    return segment->first_granule + slab * SLAB_GRANULES + (uint64_t)index * class_granules[class];
+}
+
+bool tks_block_find(const struct tks_segment *segment, uint64_t granule, struct tks_block_ref *ref)
+{
+    if (granule < segment->first_granule || granule >= segment->end_granule)
+        return false;
+    uint64_t from = granule - segment->first_granule;
+    uint64_t slab = from / SLAB_GRANULES;
+    unsigned inside = (unsigned)(from % SLAB_GRANULES);
+    uint64_t word = load_acquire(&segment->slabs[slab].word);
+    unsigned index = 0;
+    if (slab_kind(word) == SLAB_CLASSED && slab_class(word) < CLASS_END) {
+        unsigned step = class_granules[slab_class(word)];
+        index = inside / step;
+        if (index * step != inside || index >= blocks_of_class(slab_class(word)))
+            return false;
+    } else if (slab_kind(word) != SLAB_RUN || inside) {
+        return false;
+    }
+    *ref = (struct tks_block_ref){granule, (uint32_t)slab, index,
+                                  load_acquire(block_word(segment, slab, index))};
+    return true;
+}
+
+uint64_t tks_block_bytes(const struct tks_segment *segment, uint64_t granule)
+{
+    struct tks_block_ref ref;
+    if (!tks_block_find(segment, granule, &ref))
+        return 0;
+    uint64_t word = load_relaxed(&segment->slabs[ref.slab].word);
+    return slab_kind(word) == SLAB_RUN ? slab_number(word) * SLAB_BYTES
+                                       : tks_class_bytes(slab_class(word));
+}
+
+/* ---- Taking -------------------------------------------------------------------------------- */
+
+/* Log, then take. The release fence D pairs with C: what is written into the block from here on
+ * cannot be seen by a reader that does not see its eviction. */
+static bool take(struct tks_member *member, const struct tks_block_ref *ref, uint64_t plain,
+                 enum pin pin)
+{
+    pin_store(member, pin, pin_word(ref->granule, ref->index));
+    if (!compare_and_swap(block_word(member->segment, ref->slab, ref->index), ref->state,
+                          block_state(BLOCK_ALLOCATED, plain, member_tag(member), 0)))
+        return false;
+    fence_release(); /* D */
+    return true;
+}
+
+static bool take_ready(struct tks_member *member, unsigned class, uint64_t plain, enum pin pin,
+                       uint64_t *granule)
+{
+    struct tks_ready *ready = &member->ready[class];
+    while (ready->count) {
+        struct tks_block_ref ref = ready->blocks[--ready->count];
+        if (take(member, &ref, plain, pin)) {
+            *granule = ref.granule;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void untake(struct tks_member *member, const struct tks_block_ref *ref, uint64_t plain)
+{
+    compare_and_swap(block_word(member->segment, ref->slab, ref->index),
+                     block_state(BLOCK_ALLOCATED, plain, member_tag(member), 0),
+                     block_state(BLOCK_FREE, 0, 0, 0));
+}
+
+/* Take the first free block at or after *index of a slab. */
+static bool take_in_slab(struct tks_member *member, uint64_t slab, uint32_t *index, uint64_t plain,
+                         enum pin pin, uint64_t *granule)
+{
+    const struct tks_segment *segment = member->segment;
+    uint64_t word = load_acquire(&segment->slabs[slab].word);
+    if (slab_kind(word) != SLAB_CLASSED)
+        return false;
+    unsigned class = slab_class(word), count = blocks_of_class(class);
+    for (; *index < count; ++*index) {
+        uint64_t state = load_relaxed(block_word(segment, slab, *index));
+        struct tks_block_ref ref = {granule_of(segment, slab, class, *index), (uint32_t)slab,
+                                    *index, state};
+        if (block_kind(state) != BLOCK_FREE || !take(member, &ref, plain, pin))
+            continue;
+        if (load_ordered(&segment->slabs[slab].word) != word) {
+            untake(member, &ref, plain);
+            return false;
+        }
+        ++*index;
+        *granule = ref.granule;
+        return true;
+    }
+    return false;
+}
+
+static int take_reserve(struct tks_member *member, uint64_t bytes, enum pin pin, uint64_t *granule)
+{
+    uint32_t index = 0;
+    return bytes <= RESERVE_BLOCK_BYTES && take_in_slab(member, 0, &index, 0, pin, granule)
+               ? TKS_OK
+               : BLOCK_SLOW;
+}
+
+int tks_block_take(struct tks_member *member, uint64_t bytes, uint64_t plain, enum pin pin,
+                   uint64_t *granule)
+{
+    unsigned class = tks_class_of(bytes);
+    member->wanted = bytes;
+    if (tks_unlikely(class == CLASS_COUNT))
+        return BLOCK_SLOW;
+    if (take_ready(member, class, plain, pin, granule))
+        return TKS_OK;
+    uint32_t slab = member->current_slab[class];
+    if (slab != NO_SLAB &&
+        take_in_slab(member, slab, &member->current_index[class], plain, pin, granule))
+        return TKS_OK;
+    member->current_slab[class] = NO_SLAB;
+    if (member->use_reserve && !plain && !take_reserve(member, bytes, pin, granule))
+        return TKS_OK;
+    pin_store(member, pin, 0);
+    return BLOCK_SLOW;
+}
+
+/* ---- Freeing ------------------------------------------------------------------------------- */
+
+static void free_run(struct tks_member *member, uint64_t slab)
+{
+    struct tks_segment *segment = member->segment;
+    uint64_t count = slab_number(load_acquire(&segment->slabs[slab].word));
+    store_release(&segment->slabs[slab].word, slab_word(SLAB_CLAIMED, 0, member_tag(member), count));
+    tks_slab_recover(member, member_tag(member), slab);
+}
+
+bool tks_block_free(struct tks_member *member, const struct tks_block_ref *ref)
+{
+    struct tks_segment *segment = member->segment;
+    struct slab *slab = &segment->slabs[ref->slab];
+    uint64_t *word = block_word(segment, ref->slab, ref->index);
+    if (slab_kind(load_relaxed(&slab->word)) == SLAB_RUN) {
+        pin_store(member, LOG_SLAB, (uint64_t)ref->slab + 1);
+        bool won = compare_and_swap(word, ref->state,
+                                    block_state(BLOCK_TAKEN, 0, member_tag(member), 0));
+        if (won)
+            free_run(member, ref->slab);
+        pin_store(member, LOG_SLAB, 0);
+        return won;
+    }
+    if (!compare_and_swap(word, ref->state, block_state(BLOCK_FREE, 0, 0, 0)))
+        return false;
+    if (!load_relaxed(&slab->has_free))
+        store_relaxed(&slab->has_free, 1);
+    return true;
+}
+
+void tks_block_discard(struct tks_member *member, enum pin pin)
+{
+    uint64_t log = load_relaxed(&member->slot->words[pin]);
+    if (!log)
+        return;
+    struct tks_block_ref ref;
+    /* Nobody saw it, so no grace period: retired in an epoch long past. */
+    if (tks_block_find(member->segment, pin_granule(log), &ref) &&
+        block_kind(ref.state) == BLOCK_ALLOCATED && block_slot(ref.state) == member_tag(member)) {
+        uint64_t retired = block_state(BLOCK_RETIRED, 0, member_tag(member), 0);
+        if (compare_and_swap(block_word(member->segment, ref.slab, ref.index), ref.state,
+                             retired)) {
+            ref.state = retired;
+            uint64_t word = load_relaxed(&member->segment->slabs[ref.slab].word);
+            struct tks_ready *ready = &member->ready[slab_class(word)];
+            if (slab_kind(word) == SLAB_CLASSED && slab_class(word) < CLASS_COUNT &&
+                ready->count < READY_BLOCKS)
+                ready->blocks[ready->count++] = ref;
+            else
+                tks_block_free(member, &ref);
+        }
+    }
+    pin_store(member, pin, 0);
+}
+
+/* ---- Slabs --------------------------------------------------------------------------------- */
+
+/* Give back the words a drainer took. */
+static void release_words(struct tks_segment *segment, uint64_t slab, unsigned slot)
+{
+    for (unsigned i = 0; i < SLAB_STATES; i++)
+        compare_and_swap(block_word(segment, slab, i), block_state(BLOCK_TAKEN, 0, slot, 0),
+                         block_state(BLOCK_FREE, 0, 0, 0));
+}
+
+static void lower_hint(uint64_t *hint, uint64_t slab)
+{
+    if (load_relaxed(hint) > slab)
+        store_relaxed(hint, slab);
+}
+
+/* Make the slabs of a claim or a run taken apart EMPTY again, the first one last. */
+static void release_claim(struct tks_segment *segment, unsigned slot, uint64_t first,
+                          uint64_t count)
+{
+    for (uint64_t i = first + 1; i < first + count && i < segment->slab_count; i++) {
+        uint64_t word = load_acquire(&segment->slabs[i].word);
+        bool ours = (slab_kind(word) == SLAB_CLAIMED && slab_slot(word) == slot) ||
+                    (slab_kind(word) == SLAB_BODY && slab_number(word) == first);
+        if (ours)
+            compare_and_swap(&segment->slabs[i].word, word, slab_word(SLAB_EMPTY, 0, 0, 0));
+    }
+    uint64_t state = load_acquire(block_word(segment, first, 0));
+    if (block_kind(state) != BLOCK_FREE && block_slot(state) == slot)
+        compare_and_swap(block_word(segment, first, 0), state, block_state(BLOCK_FREE, 0, 0, 0));
+    store_release(&segment->slabs[first].word, slab_word(SLAB_EMPTY, 0, 0, 0));
+    lower_hint(&segment->header->empty_hint, first);
+}
+
+void tks_slab_recover(struct tks_member *member, unsigned dead, uint64_t slab)
+{
+    struct tks_segment *segment = member->segment;
+    if (slab >= segment->slab_count)
+        return;
+    uint64_t word = load_acquire(&segment->slabs[slab].word);
+    if (slab_kind(word) == SLAB_DRAINING && slab_slot(word) == dead) {
+        release_words(segment, slab, dead);
+        store_release(&segment->slabs[slab].word,
+                      slab_word(SLAB_CLASSED, slab_class(word), 0, 0));
+    } else if (slab_kind(word) == SLAB_CLAIMED && slab_slot(word) == dead) {
+        release_claim(segment, dead, slab, slab_number(word));
+    } else if (slab_kind(word) == SLAB_RUN &&
+               load_acquire(block_word(segment, slab, 0)) ==
+                   block_state(BLOCK_TAKEN, 0, dead, 0)) {
+        uint64_t count = slab_number(word);
+        store_release(&segment->slabs[slab].word, slab_word(SLAB_CLAIMED, 0, dead, count));
+        release_claim(segment, dead, slab, count);
+    }
+}
+
+/* Make a wholly free slab EMPTY, or leave it as it was. */
+static bool drain_slab(struct tks_member *member, uint64_t slab)
+{
+    struct tks_segment *segment = member->segment;
+    uint64_t word = load_acquire(&segment->slabs[slab].word);
+    if (slab_kind(word) != SLAB_CLASSED || slab_class(word) == CLASS_RESERVE)
+        return false;
+    unsigned count = blocks_of_class(slab_class(word));
+    for (unsigned i = 0; i < count; i++)
+        if (load_relaxed(block_word(segment, slab, i)))
+            return false;
+    unsigned tag = member_tag(member);
+    pin_store(member, LOG_SLAB, slab + 1);
+    bool drained = compare_and_swap(&segment->slabs[slab].word, word,
+                                    slab_word(SLAB_DRAINING, slab_class(word), tag, 0));
+    for (unsigned i = 0; drained && i < count; i++)
+        drained = compare_and_swap(block_word(segment, slab, i), block_state(BLOCK_FREE, 0, 0, 0),
+                                   block_state(BLOCK_TAKEN, 0, tag, 0));
+    if (drained) {
+        release_words(segment, slab, tag);
+        store_release(&segment->slabs[slab].word, slab_word(SLAB_EMPTY, 0, 0, 0));
+        lower_hint(&segment->header->empty_hint, slab);
+    } else {
+        tks_slab_recover(member, tag, slab);
+    }
+    pin_store(member, LOG_SLAB, 0);
+    return drained;
+}
+
+/* ---- Refilling ----------------------------------------------------------------------------- */
+
+static bool slab_has_free(const struct tks_segment *segment, uint64_t slab, unsigned class)
+{
+    for (unsigned i = 0; i < blocks_of_class(class); i++)
+        if (block_kind(load_relaxed(block_word(segment, slab, i))) == BLOCK_FREE)
+            return true;
+    return false;
+}
+
+static void use_slab(struct tks_member *member, unsigned class, uint64_t slab)
+{
+    store_relaxed(&member->segment->slabs[slab].has_free, 0);
+    member->current_slab[class] = (uint32_t)slab;
+    member->current_index[class] = 0;
+}
+
+/* A slab of class @p of with room, for blocks of class @p class. @p whole: look at every block. */
+static bool find_partial(struct tks_member *member, unsigned class, unsigned of, bool whole)
+{
+    struct tks_segment *segment = member->segment;
+    uint64_t limit = whole || segment->slab_count < SEARCH_SLABS ? segment->slab_count
+                                                                 : SEARCH_SLABS;
+    for (uint64_t i = 0; i < limit; i++) {
+        uint64_t slab = ++member->scan_slab[class] % segment->slab_count;
+        uint64_t word = load_relaxed(&segment->slabs[slab].word);
+        if (slab_kind(word) != SLAB_CLASSED || slab_class(word) != of)
+            continue;
+        if (load_relaxed(&segment->slabs[slab].has_free) ||
+            (whole && slab_has_free(segment, slab, of))) {
+            use_slab(member, class, slab);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A committed slab without a class. */
+static bool find_empty(struct tks_member *member, unsigned class)
+{
+    struct tks_segment *segment = member->segment;
+    uint64_t *hint = &segment->header->empty_hint;
+    for (uint64_t slab = load_relaxed(hint); slab < segment->slab_count; slab++) {
+        uint64_t word = load_relaxed(&segment->slabs[slab].word);
+        if (slab_kind(word) == SLAB_UNCOMMITTED) {
+            store_relaxed(hint, slab);
+            return false;
+        }
+        if (slab_kind(word) == SLAB_EMPTY &&
+            compare_and_swap(&segment->slabs[slab].word, word,
+                             slab_word(SLAB_CLASSED, class, 0, 0))) {
+            store_relaxed(hint, slab + 1);
+            use_slab(member, class, slab);
+            return true;
+        }
+    }
+    return false;
+}
+
+static int commit_more(struct tks_member *member)
+{
+    struct tks_segment *segment = member->segment;
+    uint64_t *hint = &segment->header->commit_hint;
+    for (uint64_t slab = load_relaxed(hint); slab < segment->slab_count; slab++) {
+        if (slab_kind(load_relaxed(&segment->slabs[slab].word)) != SLAB_UNCOMMITTED)
+            continue;
+        uint64_t count = segment->slab_count - slab;
+        int status = tks_segment_commit(segment, slab, count < COMMIT_SLABS ? count : COMMIT_SLABS);
+        store_relaxed(hint, slab);
+        lower_hint(&segment->header->empty_hint, slab);
+        return status;
+    }
+    return TKS_NO_SPACE;
+}
+
+static void reclaim_strays(struct tks_member *member)
+{
+    struct tks_segment *segment = member->segment;
+    if (!load_relaxed(&segment->header->stray_retired))
+        return;
+    if (member->stray_slab >= segment->slab_count) {
+        member->stray_slab = 0;
+        store_relaxed(&segment->header->stray_retired, 0);
+    }
+    tks_reclaim_slabs(member, member->stray_slab, STRAY_SLABS);
+    member->stray_slab += STRAY_SLABS;
+}
+
+/* Everything that is safe to take back, from everybody. */
+static void reclaim_all(struct tks_member *member)
+{
+    struct tks_segment *segment = member->segment;
+    for (int i = 0; i < 3; i++)
+        tks_epoch_push(member, true);
+    tks_limbo_flush(member);
+    tks_reclaim_slabs(member, 0, segment->slab_count);
+    for (uint64_t slab = 0; slab < segment->slab_count; slab++)
+        drain_slab(member, slab);
+}
+
+static int refill_hard(struct tks_member *member, unsigned class)
+{
+    for (int attempt = 0; attempt < 2; attempt++) {
+        reclaim_all(member);
+        if (class == CLASS_COUNT)
+            return TKS_OK;
+        if (find_partial(member, class, class, true) || find_empty(member, class))
+            return TKS_OK;
+        for (unsigned larger = class + 1; larger < CLASS_COUNT; larger++)
+            if (find_partial(member, class, larger, true))
+                return TKS_OK;
+        /* A snapshot keeps old versions; a writer short of space goes first. */
+        uint64_t snapshot = load_ordered(&member->segment->header->snapshot);
+        if (snapshot_phase(snapshot) == SNAPSHOT_NONE)
+            break;
+        compare_and_swap(&member->segment->header->snapshot, snapshot, 0);
+    }
+    return TKS_NO_SPACE;
+}
+
+int tks_block_refill(struct tks_member *member, uint64_t bytes, bool hard)
+{
+    unsigned class = tks_class_of(bytes);
+    if (hard)
+        return refill_hard(member, class);
+    if (class == CLASS_COUNT)
+        return TKS_OK;
+    reclaim_strays(member);
+    if (find_partial(member, class, class, false) || find_empty(member, class))
+        return TKS_OK;
+    int status = commit_more(member);
+    if (status)
+        return status;
+    /* Somebody faster may have used up what we committed: the caller comes again. */
+    find_empty(member, class);
+    return TKS_OK;
+}
+
+/* ---- Runs ---------------------------------------------------------------------------------- */
+
+/* First slab of @p count neighbours that are empty, committed if need be; or slab_count. */
+static uint64_t find_room(struct tks_member *member, uint64_t count)
+{
+    struct tks_segment *segment = member->segment;
+    uint64_t length = 0;
+    for (uint64_t slab = 0; slab < segment->slab_count; slab++) {
+        enum slab_kind kind = slab_kind(load_relaxed(&segment->slabs[slab].word));
+        length = kind == SLAB_EMPTY || kind == SLAB_UNCOMMITTED ? length + 1 : 0;
+        if (length == count)
+            return slab + 1 - count;
+    }
+    return segment->slab_count;
+}
+
+static int commit_room(struct tks_member *member, uint64_t first, uint64_t count)
+{
+    for (uint64_t slab = first; slab < first + count; slab++) {
+        if (slab_kind(load_relaxed(&member->segment->slabs[slab].word)) != SLAB_UNCOMMITTED)
+            continue;
+        int status = tks_segment_commit(member->segment, slab, 1);
+        if (status)
+            return status;
+    }
+    return TKS_OK;
+}
+
+static bool claim_room(struct tks_member *member, uint64_t first, uint64_t count)
+{
+    struct tks_segment *segment = member->segment;
+    const uint64_t empty = slab_word(SLAB_EMPTY, 0, 0, 0);
+    unsigned tag = member_tag(member);
+    for (uint64_t i = 0; i < count; i++)
+        if (!compare_and_swap(&segment->slabs[first + i].word, empty,
+                              slab_word(SLAB_CLAIMED, 0, tag, i ? 0 : count)))
+            return false;
+    return compare_and_swap(block_word(segment, first, 0), block_state(BLOCK_FREE, 0, 0, 0),
+                            block_state(BLOCK_ALLOCATED, 0, tag, 0));
+}
+
+static bool build_run(struct tks_member *member, uint64_t first, uint64_t count, uint64_t plain)
+{
+    struct tks_segment *segment = member->segment;
+    if (!claim_room(member, first, count)) {
+        tks_slab_recover(member, member_tag(member), first);
+        return false;
+    }
+    if (plain)
+        store_release(block_word(segment, first, 0),
+                      block_state(BLOCK_ALLOCATED, plain, member_tag(member), 0));
+    for (uint64_t i = count - 1; i > 0; i--)
+        store_release(&segment->slabs[first + i].word, slab_word(SLAB_BODY, 0, 0, first));
+    store_release(&segment->slabs[first].word, slab_word(SLAB_RUN, 0, 0, count));
+    fence_release(); /* D */
+    return true;
+}
+
+int tks_run_take(struct tks_member *member, uint64_t bytes, uint64_t plain, enum pin pin,
+                 uint64_t *granule)
+{
+    struct tks_segment *segment = member->segment;
+    uint64_t count = (bytes + SLAB_BYTES - 1) / SLAB_BYTES;
+    /* Each lost race means that somebody else took a slab: they are finitely many. */
+    for (uint64_t attempt = 0; attempt <= segment->slab_count; attempt++) {
+        uint64_t first = find_room(member, count);
+        if (first == segment->slab_count)
+            return TKS_NO_SPACE;
+        int status = commit_room(member, first, count);
+        if (status)
+            return status;
+        uint64_t at = segment->first_granule + first * SLAB_GRANULES;
+        pin_store(member, pin, pin_word(at, 0));
+        pin_store(member, LOG_SLAB, first + 1);
+        bool built = build_run(member, first, count, plain);
+        pin_store(member, LOG_SLAB, 0);
+        if (built) {
+            *granule = at;
+            return TKS_OK;
+        }
+        pin_store(member, pin, 0);
+    }
+    return TKS_NO_SPACE;
+}

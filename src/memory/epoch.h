@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Read sections and epochs (Fraser, "Practical lock-freedom", 2004, section 5.2.3; the eviction is
+ * ours). A block retired in epoch r may be reused in epoch r + 2 when no pin names it: every
+ * section that could have seen it linked was opened in epoch <= r, and the epoch cannot pass
+ * r + 1 while such a section is open.
+ *
+ *   enter   S: store section            |  advance  fence B
+ *           fence A (pairs with B)      |           load every section; one is older: stop
+ *           reload epoch, again if moved|           CAS epoch
+ *           loads                       |
+ *   check   acquire fence C (pairs with D)
+ *           load section: still ours?
+ *
+ *   evict   CAS section -> EVICTED, then advance, then reuse after release fence D
+ *
+ * A-B: either the advancer sees the section, or the section sees the new epoch.
+ * C-D: a reader that copied a byte of a reused block sees its eviction. So a section that was
+ * stopped for long costs nobody anything: it is evicted, notices, and starts again.
+ *
+ * Nobody waits inside a section. What may take long closes it first (operations re-open it).
+ */
+#ifndef TKS_MEMORY_EPOCH_H
+#define TKS_MEMORY_EPOCH_H
+
+#include "memory/member.h"
+
+#define SECTION_TRIES 64
+
+static inline uint64_t section_word(uint64_t epoch)
+{
+    return epoch << 1 | 1;
+}
+
+/**
+ * Publish an open section and everything stored before (pins), with one fence. False when the
+ * epoch kept moving or the slot was taken from us.
+ */
+static inline bool section_enter(struct tks_member *member)
+{
+    const uint64_t *epoch_word = &member->segment->header->epoch;
+    uint64_t epoch = load_relaxed(epoch_word);
+    for (int i = 0; i < SECTION_TRIES; i++) {
+        store_relaxed(&member->slot->section, section_word(epoch));
+        fence_full(); /* A, pairs with B in tks_epoch_advance(); G, pairs with H in reclaim.c */
+        uint64_t now = load_acquire(epoch_word);
+        if (tks_likely(now == epoch)) {
+            member->section = section_word(epoch);
+            return load_relaxed(&member->slot->generation) == member->generation;
+        }
+        epoch = now;
+    }
+    store_release(&member->slot->section, 0);
+    return false;
+}
+
+/** Whether nothing read in this section so far can have been reused. */
+static inline bool section_intact(const struct tks_member *member)
+{
+#ifdef TKS_PLANT_NO_EVICTION_CHECK
+    return true;
+#endif
+    fence_acquire(); /* C, pairs with D in block allocation */
+    return tks_likely(load_relaxed(&member->slot->section) == member->section);
+}
+
+static inline void section_leave(struct tks_member *member)
+{
+    member->section = 0;
+    store_release(&member->slot->section, 0);
+}
+
+#define NO_SLOT UINT32_MAX
+
+/** Move the epoch on if every open section has seen it. NO_SLOT, or a slot that has not. */
+unsigned tks_epoch_advance(struct tks_member *member);
+
+/** Expel the section of slot @p index if it still is @p section. */
+void tks_epoch_evict(struct tks_member *member, unsigned index, uint64_t section);
+
+/** Expel whoever holds the epoch back, if it has for long enough (or @p now), and move it on. */
+void tks_epoch_push(struct tks_member *member, bool now);
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+#include "memory/reclaim.h"
+
+#include "memory/block.h"
+#include "memory/epoch.h"
+
+#define PIN_FILTER_BITS 4096u
+
+/* Which blocks are pinned, as a filter without false negatives. */
+struct pin_filter {
+    uint64_t words[PIN_FILTER_BITS / 64];
+};
+
+static unsigned filter_bit(uint64_t granule)
+{
+    return (unsigned)(granule * 0x9e3779b97f4a7c15ull >> 52) % PIN_FILTER_BITS;
+}
+
+static bool is_pin(unsigned word)
+{
+    return word <= PIN_NEW_VECTOR || (word >= PIN_MOVE_PIECE && word <= PIN_MOVE_NEW) ||
+           word >= PIN_BORROW;
+}
+
+static void filter_slot(struct pin_filter *filter, const struct slot *slot)
+{
+    for (unsigned i = 0; i < SLOT_WORDS; i++) {
+        uint64_t pin = is_pin(i) ? load_acquire(&slot->words[i]) : 0;
+        if (pin) {
+            unsigned bit = filter_bit(pin_granule(pin));
+            filter->words[bit / 64] |= 1ull << bit % 64;
+        }
+    }
+}
+
+static void filter_load(const struct tks_segment *segment, struct pin_filter *filter)
+{
+    memset(filter, 0, sizeof(*filter));
+    fence_full(); /* H, pairs with G: the candidates were seen RETIRED before this */
+#ifdef TKS_PLANT_NO_PINS
+    return;
+#endif
+    uint64_t high_water = load_acquire(&segment->header->slot_high_water);
+    for (uint64_t i = 0; i < high_water && i < segment->slot_count; i++)
+        if (load_acquire(&segment->slots[i].use) != SLOT_UNUSED)
+            filter_slot(filter, &segment->slots[i]);
+}
+
+static bool filter_has(const struct pin_filter *filter, uint64_t granule)
+{
+    unsigned bit = filter_bit(granule);
+    return filter->words[bit / 64] >> bit % 64 & 1;
+}
+
+/* Whether a snapshot may still come for this retired block. */
+static bool snapshot_needs(const struct tks_segment *segment, uint64_t snapshot, uint64_t state,
+                           uint64_t granule)
+{
+    if (snapshot_phase(snapshot) == SNAPSHOT_NONE || block_plain(state))
+        return false;
+    uint64_t stamp = load_relaxed(granule_words(segment, granule) + NODE_STAMP);
+    return stamp == 0 || stamp <= snapshot_stamp(snapshot);
+}
+
+bool tks_retire_exact(struct tks_member *member, const struct tks_block_ref *ref)
+{
+    struct header *header = member->segment->header;
+    /* Read after the unlinking CAS: sections that saw the block linked are of this epoch or older. */
+    uint64_t retired = block_state(BLOCK_RETIRED, block_plain(ref->state), member_tag(member),
+                                   load_ordered(&header->epoch));
+    if (!compare_and_swap(block_word(member->segment, ref->slab, ref->index), ref->state, retired))
+        return false;
+    member->retired_since_collect++;
+    if (member->limbo_count == LIMBO_BLOCKS) {
+        /* A list can be dropped, a block cannot be lost: a scan of the state table finds it. */
+        member->limbo_first++;
+        member->limbo_count--;
+        store_relaxed(&header->stray_retired, 1);
+    }
+    struct tks_block_ref *entry =
+        &member->limbo[(member->limbo_first + member->limbo_count++) % LIMBO_BLOCKS];
+    *entry = *ref;
+    entry->state = retired;
+    return true;
+}
+
+bool tks_retire(struct tks_member *member, uint64_t granule)
+{
+    struct tks_block_ref ref;
+#ifdef TKS_PLANT_NO_RETIRE
+    return false;
+#endif
+    if (!tks_block_find(member->segment, granule, &ref) ||
+        block_kind(ref.state) != BLOCK_ALLOCATED)
+        return false;
+    return tks_retire_exact(member, &ref);
+}
+
+static void make_ready(struct tks_member *member, const struct tks_block_ref *ref)
+{
+    unsigned class = slab_class(load_relaxed(&member->segment->slabs[ref->slab].word));
+    struct tks_ready *ready = class < CLASS_COUNT ? &member->ready[class] : NULL;
+    if (ready && ready->count < READY_BLOCKS &&
+        slab_kind(load_relaxed(&member->segment->slabs[ref->slab].word)) == SLAB_CLASSED)
+        ready->blocks[ready->count++] = *ref;
+    else
+        tks_block_free(member, ref);
+}
+
+static void limbo_push(struct tks_member *member, const struct tks_block_ref *ref)
+{
+    member->limbo[(member->limbo_first + member->limbo_count++) % LIMBO_BLOCKS] = *ref;
+}
+
+/* Make the oldest blocks reusable, at most one pass through the list. */
+static void drain_limbo(struct tks_member *member)
+{
+    const struct tks_segment *segment = member->segment;
+    uint64_t epoch = load_ordered(&segment->header->epoch);
+    unsigned due = 0;
+    while (due < member->limbo_count &&
+           block_epoch(member->limbo[(member->limbo_first + due) % LIMBO_BLOCKS].state) + 2 <= epoch)
+        due++;
+    if (!due)
+        return;
+    struct pin_filter filter;
+    filter_load(segment, &filter);
+    uint64_t snapshot = load_ordered(&segment->header->snapshot);
+    for (unsigned i = 0; i < due; i++) {
+        struct tks_block_ref ref = member->limbo[member->limbo_first++ % LIMBO_BLOCKS];
+        member->limbo_count--;
+        if (filter_has(&filter, ref.granule) ||
+            snapshot_needs(segment, snapshot, ref.state, ref.granule))
+            limbo_push(member, &ref);
+        else
+            make_ready(member, &ref);
+    }
+}
+
+/* Our own section must not be what holds our own memory back. */
+static void renew_section(struct tks_member *member)
+{
+    uint64_t epoch = load_relaxed(&member->segment->header->epoch);
+    if (member->section && member->section != section_word(epoch)) {
+        section_leave(member);
+        section_enter(member);
+    }
+}
+
+void tks_collect(struct tks_member *member)
+{
+    member->retired_since_collect = 0;
+    renew_section(member);
+    if (member->limbo_count >= LIMBO_HIGH)
+        tks_epoch_push(member, false);
+    else
+        tks_epoch_advance(member);
+    drain_limbo(member);
+}
+
+static bool reclaimable(const struct tks_segment *segment, const struct pin_filter *filter,
+                        uint64_t snapshot, uint64_t epoch, const struct tks_block_ref *ref)
+{
+    return block_kind(ref->state) == BLOCK_RETIRED && block_epoch(ref->state) + 2 <= epoch &&
+           !filter_has(filter, ref->granule) &&
+           !snapshot_needs(segment, snapshot, ref->state, ref->granule);
+}
+
+#define SCAN_BATCH 128u
+
+static uint64_t free_batch(struct tks_member *member, const struct tks_block_ref *batch,
+                           unsigned count)
+{
+    const struct tks_segment *segment = member->segment;
+    struct pin_filter filter;
+    filter_load(segment, &filter);
+    uint64_t snapshot = load_ordered(&segment->header->snapshot);
+    uint64_t epoch = load_ordered(&segment->header->epoch);
+    uint64_t freed = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (reclaimable(segment, &filter, snapshot, epoch, &batch[i]))
+            freed += tks_block_free(member, &batch[i]);
+    return freed;
+}
+
+uint64_t tks_reclaim_slabs(struct tks_member *member, uint64_t first, uint64_t count)
+{
+    const struct tks_segment *segment = member->segment;
+    struct tks_block_ref batch[SCAN_BATCH];
+    unsigned used = 0;
+    uint64_t freed = 0;
+    for (uint64_t slab = first; slab < first + count && slab < segment->slab_count; slab++) {
+        uint64_t word = load_acquire(&segment->slabs[slab].word);
+        unsigned blocks = slab_kind(word) == SLAB_CLASSED
+                              ? (unsigned)(SLAB_BYTES / tks_class_bytes(slab_class(word)))
+                          : slab_kind(word) == SLAB_RUN ? 1
+                                                        : 0;
+        uint64_t step = slab_kind(word) == SLAB_CLASSED
+                            ? tks_class_bytes(slab_class(word)) / GRANULE_BYTES
+                            : 0;
+        for (unsigned i = 0; i < blocks; i++) {
+            uint64_t state = load_acquire(block_word(segment, slab, i));
+            if (block_kind(state) != BLOCK_RETIRED)
+                continue;
+            batch[used++] = (struct tks_block_ref){
+                segment->first_granule + slab * SLAB_GRANULES + i * step, (uint32_t)slab, i, state};
+            if (used == SCAN_BATCH) {
+                freed += free_batch(member, batch, used);
+                used = 0;
+            }
+        }
+    }
+    return used ? freed + free_batch(member, batch, used) : freed;
+}
+
+void tks_limbo_flush(struct tks_member *member)
+{
+    for (int i = 0; i < 3; i++)
+        tks_epoch_advance(member);
+    drain_limbo(member);
+    for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+        uint32_t slab = member->current_slab[class];
+        if (slab != NO_SLAB)
+            store_relaxed(&member->segment->slabs[slab].has_free, 1);
+        member->current_slab[class] = NO_SLAB;
+        for (struct tks_ready *ready = &member->ready[class]; ready->count;)
+            tks_block_free(member, &ready->blocks[--ready->count]);
+    }
+    if (member->limbo_count)
+        store_relaxed(&member->segment->header->stray_retired, 1);
+    member->limbo_count = 0;
+}

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT */
+#include "segment/segment.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/process.h"
+#include "segment/slot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SHM_FOLDER "/dev/shm"
+#define OPEN_ATTEMPTS 100
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* ---- Geometry and fingerprint -------------------------------------------------------------- */
+
+static uint64_t round_up(uint64_t value, uint64_t unit)
+{
+    return (value + unit - 1) / unit * unit;
+}
+
+static uint64_t default_slots(uint64_t size_bytes)
+{
+    uint64_t slots = size_bytes / 16384;
+    return slots < SLOTS_MIN ? SLOTS_MIN : slots > 1024 ? 1024 : slots;
+}
+
+/* The one place that lays a segment out. False when nothing useful fits. */
+static bool lay_out(uint64_t size_bytes, uint64_t slots, struct geometry *geometry)
+{
+    if (size_bytes < SEGMENT_BYTES_MIN || size_bytes > SEGMENT_BYTES_MAX || slots < SLOTS_MIN ||
+        slots > SLOTS_MAX)
+        return false;
+    uint64_t slots_offset = round_up(sizeof(struct header), CACHE_LINE);
+    uint64_t table_offset = slots_offset + slots * sizeof(struct slot);
+    const uint64_t per_slab = sizeof(struct slab) + SLAB_STATES * 8 + SLAB_BYTES;
+    uint64_t slabs = table_offset < size_bytes ? (size_bytes - table_offset) / per_slab : 0;
+    for (; slabs; slabs--) {
+        uint64_t states_offset = round_up(table_offset + slabs * sizeof(struct slab), 4096);
+        uint64_t slabs_offset = round_up(states_offset + slabs * SLAB_STATES * 8, SLAB_BYTES);
+        if (slabs_offset + slabs * SLAB_BYTES <= size_bytes) {
+            *geometry = (struct geometry){size_bytes,   slots,         slabs,       slots_offset,
+                                          table_offset, states_offset, slabs_offset};
+            return slabs >= 4;
+        }
+    }
+    return false;
+}
+
+/* Two builds may share a segment only if they agree on every number here. */
+static uint64_t layout_fingerprint(void)
+{
+    const uint64_t numbers[] = {
+        LAYOUT_VERSION,         sizeof(struct header),  sizeof(struct slot),
+        sizeof(struct slab),    sizeof(struct plugin),  sizeof(pthread_mutex_t),
+        offsetof(struct header, lifecycle),             offsetof(struct header, epoch),
+        offsetof(struct header, era),                   offsetof(struct header, registry),
+        offsetof(struct slot, words),                   offsetof(struct slot, mutex),
+        offsetof(struct plugin, level),                 offsetof(struct plugin, heads),
+        SLAB_BYTES,             SLAB_STATES,            COMMIT_SLABS,
+        LEVEL0_BITS,            PIECE_BITS,             LEVELS,
+        CLASS_COUNT,            RESERVE_BLOCK_BYTES,    SLOT_WORDS,
+        GRANULE_BITS,           FINGERPRINT_BITS,       SLOT_BITS,
+        ENTRY_KEY,              VECTOR_MEMBERS,         (uint64_t)tks_slot_mutex_kind(),
+        /* glibc's robust list is part of the layout; another libc's would be another number. */
+        (uint64_t)'g' << 32 | (uint64_t)'l' << 24 | 'c',
+#define SIZE_NUMBER(size) size,
+        BLOCK_SIZES(SIZE_NUMBER)
+#undef SIZE_NUMBER
+    };
+    return hash_of(numbers, sizeof(numbers));
+}
+
+/* ---- Creation ------------------------------------------------------------------------------ */
+
+static void path_of(const char *name, char path[256])
+{
+    snprintf(path, 256, SHM_FOLDER "/%s", name);
+}
+
+/* fallocate, so that a full tmpfs is an error here and not SIGBUS at the first touch. */
+static int commit_range(int fd, uint64_t offset, uint64_t bytes)
+{
+    for (;;) {
+        if (!fallocate(fd, 0, (off_t)offset, (off_t)bytes))
+            return 0;
+        if (errno != EINTR)
+            return errno;
+    }
+}
+
+static int random_words(uint64_t *words, size_t bytes)
+{
+    return getrandom(words, bytes, 0) == (ssize_t)bytes ? 0 : EIO;
+}
+
+static int fill_header(struct header *header, const struct geometry *geometry)
+{
+    header->magic = LAYOUT_MAGIC;
+    header->version = LAYOUT_VERSION;
+    header->byte_order = LAYOUT_BYTE_ORDER;
+    header->fingerprint = layout_fingerprint();
+    header->geometry = *geometry;
+    header->created_ms = wall_ms();
+    header->clock_offset_ms = header->created_ms - tks_boot_ms();
+    header->lifecycle = LIFE_LIVE;
+    header->epoch = 2; /* so that epoch - 2 is never negative */
+    header->era = FIRST_STAMP;
+    /* Version numbers are never used again, not even by a segment made later under this name. */
+    header->next_version = (uint64_t)clock_ns(CLOCK_REALTIME);
+    return random_words(header->identity, sizeof(header->identity));
+}
+
+static void fill_slabs(char *base, const struct geometry *geometry)
+{
+    struct slab *slabs = (struct slab *)(void *)(base + geometry->slab_table_offset);
+    slabs[0].word = slab_word(SLAB_CLASSED, CLASS_RESERVE, 0, 0);
+    for (uint64_t i = 1; i < COMMIT_SLABS && i < geometry->slabs; i++)
+        slabs[i].word = slab_word(SLAB_EMPTY, 0, 0, 0);
+}
+
+static int fill_segment(int fd, const struct geometry *geometry)
+{
+    const uint64_t group = COMMIT_SLABS < geometry->slabs ? COMMIT_SLABS : geometry->slabs;
+    int error = commit_range(fd, 0, geometry->state_table_offset + group * SLAB_STATES * 8);
+    if (!error)
+        error = commit_range(fd, geometry->slabs_offset, group * SLAB_BYTES);
+    if (error)
+        return error;
+    char *base = mmap(NULL, geometry->slabs_offset, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED)
+        return errno;
+    struct header *header = (struct header *)(void *)base;
+    error = fill_header(header, geometry);
+    struct slot *slots = (struct slot *)(void *)(base + geometry->slots_offset);
+    for (uint64_t i = 0; !error && i < geometry->slots; i++)
+        error = tks_slot_init(&slots[i]);
+    fill_slabs(base, geometry);
+    munmap(base, geometry->slabs_offset);
+    return error;
+}
+
+/* TKS_OK: a segment of that name exists now, ours or a faster creator's. */
+static int create(const struct tks_segment_options *options, const char *path)
+{
+    uint64_t slots = options->slots ? options->slots : default_slots(options->size_bytes);
+    struct geometry geometry;
+    if (!lay_out(options->size_bytes, slots, &geometry))
+        return tks_fail(TKS_INVALID, "segment \"%s\": size=%llu with slots=%llu is not possible",
+                        options->name, (unsigned long long)options->size_bytes,
+                        (unsigned long long)slots);
+    int fd = open(SHM_FOLDER, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return tks_fail_errno(errno, "cannot create a file in " SHM_FOLDER " for segment \"%s\"",
+                              options->name);
+    int error = ftruncate(fd, (off_t)options->size_bytes) ? errno : 0;
+    if (!error)
+        error = fill_segment(fd, &geometry);
+    if (!error && options->has_group && fchown(fd, (uid_t)-1, options->group))
+        error = errno;
+    if (!error && fchmod(fd, options->mode))
+        error = errno;
+    char link_path[64];
+    snprintf(link_path, sizeof(link_path), "/proc/self/fd/%d", fd);
+    if (!error && linkat(AT_FDCWD, link_path, AT_FDCWD, path, AT_SYMLINK_FOLLOW) &&
+        errno != EEXIST)
+        error = errno;
+    close(fd);
+    return error ? tks_fail_errno(error, "cannot create segment \"%s\"", options->name) : TKS_OK;
+}
+
+/* ---- Attaching ----------------------------------------------------------------------------- */
+
+static int check_owner(const struct tks_segment_options *options, const struct stat *status)
+{
+    if (!S_ISREG(status->st_mode))
+        return tks_fail(TKS_DENIED, "segment \"%s\" is not a regular file", options->name);
+    if (status->st_mode & S_IWOTH)
+        return tks_fail(TKS_DENIED, "segment \"%s\" is world-writable: refused", options->name);
+    bool shared = options->has_group && status->st_gid == options->group;
+    if (status->st_uid != geteuid() && !shared)
+        return tks_fail(TKS_DENIED,
+                        "segment \"%s\" belongs to user %u: refused (group= allows sharing)",
+                        options->name, (unsigned)status->st_uid);
+    return TKS_OK;
+}
+
+static int check_header(const char *name, const struct header *header, uint64_t file_bytes)
+{
+    if (header->magic != LAYOUT_MAGIC)
+        return tks_fail(TKS_CORRUPT, "\"%s\" is not a tickstate segment (bad magic)", name);
+    if (header->byte_order != LAYOUT_BYTE_ORDER)
+        return tks_fail(TKS_MISMATCH, "segment \"%s\" has another byte order", name);
+    if (header->version != LAYOUT_VERSION)
+        return tks_fail(TKS_MISMATCH, "segment \"%s\" has layout version %u, this library %u",
+                        name, header->version, LAYOUT_VERSION);
+    if (header->fingerprint != layout_fingerprint())
+        return tks_fail(TKS_MISMATCH, "segment \"%s\" was made by a build with another layout",
+                        name);
+    struct geometry geometry;
+    if (header->geometry.size_bytes != file_bytes ||
+        !lay_out(file_bytes, header->geometry.slots, &geometry) ||
+        memcmp(&geometry, &header->geometry, sizeof(geometry)))
+        return tks_fail(TKS_CORRUPT, "segment \"%s\": its sizes contradict each other", name);
+    return TKS_OK;
+}
+
+static void fill_mapping(struct tks_segment *segment, char *base, const struct stat *status)
+{
+    const struct header *header = (const struct header *)(const void *)base;
+    const struct geometry geometry = header->geometry;
+    segment->base = base;
+    segment->header = (struct header *)(void *)base;
+    segment->slots = (struct slot *)(void *)(base + geometry.slots_offset);
+    segment->slabs = (struct slab *)(void *)(base + geometry.slab_table_offset);
+    segment->states = (uint64_t *)(void *)(base + geometry.state_table_offset);
+    segment->slot_count = geometry.slots;
+    segment->slab_count = geometry.slabs;
+    segment->first_granule = geometry.slabs_offset / GRANULE_BYTES;
+    segment->end_granule = segment->first_granule + geometry.slabs * SLAB_GRANULES;
+    segment->size_bytes = geometry.size_bytes;
+    segment->device = status->st_dev;
+    segment->inode = status->st_ino;
+    segment->process_token = tks_process->token;
+}
+
+/* Check what is at fd through a mapping of it; TKS_OK leaves it mapped in *segment. */
+static int map_checked(const struct tks_segment_options *options, int fd, const struct stat *status,
+                       struct tks_segment **result)
+{
+    uint64_t bytes = (uint64_t)status->st_size;
+    if (bytes < SEGMENT_BYTES_MIN || bytes > SEGMENT_BYTES_MAX)
+        return tks_fail(TKS_CORRUPT, "segment \"%s\" has an impossible size of %llu bytes",
+                        options->name, (unsigned long long)bytes);
+    char *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (base == MAP_FAILED)
+        return tks_fail_errno(errno, "cannot map segment \"%s\"", options->name);
+    int result_status = check_header(options->name, (struct header *)(void *)base, bytes);
+    struct tks_segment *segment = NULL;
+    if (!result_status) {
+        segment = calloc(1, sizeof(*segment));
+        if (!segment)
+            result_status = tks_fail(TKS_NO_SPACE, "no memory to open segment \"%s\"",
+                                     options->name);
+    }
+    if (result_status) {
+        munmap(base, bytes);
+        return result_status;
+    }
+    fill_mapping(segment, base, status);
+    memcpy(segment->name, options->name, sizeof(segment->name));
+    *result = segment;
+    return TKS_OK;
+}
+
+static struct tks_segment *find_mapping(const struct stat *status)
+{
+    struct tks_segment *segment = tks_process->mappings;
+    while (segment && (segment->device != status->st_dev || segment->inode != status->st_ino))
+        segment = segment->next;
+    return segment;
+}
+
+static int attach_fd(const struct tks_segment_options *options, int fd, struct tks_segment **result)
+{
+    struct stat status;
+    if (fstat(fd, &status))
+        return tks_fail_errno(errno, "cannot look at segment \"%s\"", options->name);
+    int checked = check_owner(options, &status);
+    if (checked)
+        return checked;
+    struct tks_segment *segment = find_mapping(&status);
+    if (segment) {
+        close(fd);
+    } else {
+        checked = map_checked(options, fd, &status, &segment);
+        if (checked)
+            return checked;
+        segment->fd = fd;
+        segment->next = tks_process->mappings;
+        tks_process->mappings = segment;
+    }
+    segment->references++;
+    *result = segment;
+    return TKS_OK;
+}
+
+static void apply_memory_options(const struct tks_segment_options *options,
+                                 struct tks_segment *segment)
+{
+    if (options->huge && !segment->huge)
+        segment->huge = !madvise(segment->base, segment->size_bytes, MADV_HUGEPAGE);
+    if (options->prefault && !segment->prefaulted)
+        segment->prefaulted = !tks_segment_commit(segment, 0, segment->slab_count) &&
+                              !madvise(segment->base, segment->size_bytes, MADV_POPULATE_WRITE);
+    if (options->lock && !segment->locked) {
+        /* ONFAULT: what is not committed yet must not be committed by locking it. */
+        segment->locked = !mlock2(segment->base, segment->size_bytes, MLOCK_ONFAULT);
+    }
+}
+
+int tks_segment_open(const struct tks_segment_options *options, struct tks_segment **segment)
+{
+    char path[256];
+    path_of(options->name, path);
+    for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
+        int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+        if (fd >= 0) {
+            int status = attach_fd(options, fd, segment);
+            if (status)
+                close(fd);
+            else
+                apply_memory_options(options, *segment);
+            return status;
+        }
+        if (errno == ELOOP)
+            return tks_fail(TKS_DENIED, "segment \"%s\" is a symbolic link: refused",
+                            options->name);
+        if (errno != ENOENT)
+            return tks_fail_errno(errno, "cannot open segment \"%s\"", options->name);
+        if (options->existing)
+            return tks_fail(TKS_NOT_FOUND, "there is no segment \"%s\"", options->name);
+        int status = create(options, path);
+        if (status)
+            return status;
+    }
+    return tks_fail(TKS_BUSY, "segment \"%s\" was removed again and again while opening it",
+                    options->name);
+}
+
+void tks_segment_release(struct tks_segment *segment)
+{
+    if (--segment->references)
+        return;
+    void **link = &tks_process->mappings;
+    while (*link && *link != segment)
+        link = (void **)&((struct tks_segment *)*link)->next;
+    if (*link)
+        *link = segment->next;
+    munmap(segment->base, segment->size_bytes);
+    close(segment->fd);
+    free(segment);
+}
+
+/* ---- Removal ------------------------------------------------------------------------------- */
+
+int tks_segment_unlink(const struct tks_segment *segment)
+{
+    char path[256], aside[320];
+    path_of(segment->name, path);
+    uint64_t id[2];
+    int error = random_words(id, sizeof(id));
+    if (error)
+        return tks_fail_errno(error, "cannot remove segment \"%s\"", segment->name);
+    snprintf(aside, sizeof(aside), SHM_FOLDER "/%.200s.removed.%016llx%016llx", segment->name,
+             (unsigned long long)id[0], (unsigned long long)id[1]);
+    /* unlink(2) takes a name, not an inode: move it aside, look what it was, put a stranger back. */
+    if (renameat2(AT_FDCWD, path, AT_FDCWD, aside, RENAME_NOREPLACE))
+        return errno == ENOENT ? TKS_OK
+                               : tks_fail_errno(errno, "cannot remove segment \"%s\"",
+                                                segment->name);
+    struct stat status;
+    if (!lstat(aside, &status) &&
+        (status.st_dev != segment->device || status.st_ino != segment->inode) &&
+        !renameat2(AT_FDCWD, aside, AT_FDCWD, path, RENAME_NOREPLACE))
+        return TKS_OK;
+    if (unlink(aside) && errno != ENOENT)
+        return tks_fail_errno(errno, "cannot remove segment \"%s\"", segment->name);
+    return TKS_OK;
+}
+
+/* ---- Memory and time ----------------------------------------------------------------------- */
+
+int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t count)
+{
+    const struct geometry *geometry = &segment->header->geometry;
+    uint64_t slabs_at = geometry->slabs_offset + first * SLAB_BYTES;
+    int error = commit_range(segment->fd, geometry->state_table_offset + first * SLAB_STATES * 8,
+                             count * SLAB_STATES * 8);
+    if (!error)
+        error = commit_range(segment->fd, slabs_at, count * SLAB_BYTES);
+    if (error)
+        return tks_fail_errno(error, "cannot commit memory to segment \"%s\"", segment->name);
+    /* Page tables in one go instead of a fault per page; a kernel without it faults them in. */
+    (void)madvise(segment->base + slabs_at, count * SLAB_BYTES, MADV_POPULATE_WRITE);
+    for (uint64_t i = first; i < first + count; i++)
+        compare_and_swap(&segment->slabs[i].word, slab_word(SLAB_UNCOMMITTED, 0, 0, 0),
+                         slab_word(SLAB_EMPTY, 0, 0, 0));
+    return TKS_OK;
+}
+
+int64_t tks_segment_now_ms(const struct tks_segment *segment)
+{
+    return tks_boot_ms() + segment->header->clock_offset_ms;
+}

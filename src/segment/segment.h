@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A mapped segment: making it, finding it, checking it, removing its name.
+ *
+ * Creation happens in a file without a name (O_TMPFILE) that is linked under NAME when it is
+ * complete: of any number of racing creators linkat(2) lets one win, and one that is killed or
+ * stopped half-way leaves nothing.
+ */
+#ifndef TKS_SEGMENT_SEGMENT_H
+#define TKS_SEGMENT_SEGMENT_H
+
+#include "base/atomic.h"
+#include "segment/layout.h"
+
+#include <sys/types.h>
+
+/** What a shm:// URI asks for. */
+struct tks_segment_options {
+    char name[204];
+    uint64_t size_bytes;
+    uint64_t slots; /* 0: from the size */
+    mode_t mode;
+    bool has_group;
+    gid_t group;
+    bool prefault;
+    bool lock;
+    bool huge;
+    bool existing; /* do not create */
+};
+
+/** One mapping per segment and process, counted. */
+struct tks_segment {
+    char *base;
+    struct header *header;
+    struct slot *slots;
+    struct slab *slabs;
+    uint64_t *states;
+    uint64_t slot_count;
+    uint64_t slab_count;
+    uint64_t first_granule; /* of slab 0 */
+    uint64_t end_granule;
+    uint64_t size_bytes;
+    uint64_t process_token;
+    int fd;
+    dev_t device;
+    ino_t inode;
+    uint64_t references;
+    struct tks_segment *next;
+    bool prefaulted, locked, huge;
+    char name[204];
+};
+
+/** Find or make, check and map. The caller holds tks_process->lock. */
+int tks_segment_open(const struct tks_segment_options *options, struct tks_segment **segment);
+
+/** Let go of one reference; the last one unmaps. The caller holds tks_process->lock. */
+void tks_segment_release(struct tks_segment *segment);
+
+/**
+ * Remove the segment's name if it still names this segment; idempotent, so that whoever finds a
+ * segment in LIFE_DESTROYED may finish what its destroyer did not.
+ */
+int tks_segment_unlink(const struct tks_segment *segment);
+
+/** Commit memory behind the slabs [first, first + count). TKS_OK, TKS_NO_SPACE, TKS_IO. */
+int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t count);
+
+/** Milliseconds since 1970 on the clock that does not step while the segment lives. */
+int64_t tks_segment_now_ms(const struct tks_segment *segment);
+
+static inline uint64_t *granule_words(const struct tks_segment *segment, uint64_t granule)
+{
+    return (uint64_t *)(void *)(segment->base + granule * GRANULE_BYTES);
+}
+
+/** Whether @p bytes starting at @p granule lie inside the slabs. */
+static inline bool granule_in_range(const struct tks_segment *segment, uint64_t granule,
+                                    uint64_t bytes)
+{
+    return granule >= segment->first_granule && granule < segment->end_granule &&
+           bytes <= (segment->end_granule - granule) * GRANULE_BYTES;
+}
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#include "segment/slot.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+
+static int make_mutex(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t attributes;
+    int error = pthread_mutexattr_init(&attributes);
+    if (error)
+        return error;
+    error = pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    if (!error)
+        error = pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    if (!error)
+        error = pthread_mutex_init(mutex, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+    return error;
+}
+
+int tks_slot_mutex_kind(void)
+{
+    pthread_mutex_t mutex;
+    if (make_mutex(&mutex))
+        return -1;
+    return mutex.__data.__kind;
+}
+
+int tks_slot_init(struct slot *slot)
+{
+    return make_mutex(&slot->mutex);
+}
+
+static unsigned lock_word(const struct slot *slot)
+{
+    return (unsigned)__atomic_load_n(&slot->mutex.__data.__lock, __ATOMIC_SEQ_CST);
+}
+
+bool tks_slot_alive(const struct slot *slot)
+{
+    unsigned word = lock_word(slot);
+    return (word & FUTEX_TID_MASK) != 0 && !(word & FUTEX_OWNER_DIED);
+}
+
+bool tks_slot_dead(const struct slot *slot)
+{
+    unsigned word = lock_word(slot);
+    if (word & FUTEX_TID_MASK)
+        return false;
+    return (word & FUTEX_OWNER_DIED) || load_acquire(&slot->use) != SLOT_UNUSED;
+}
+
+enum tks_slot_claim tks_slot_claim(struct tks_segment *segment, unsigned index)
+{
+    static int expected_kind;
+    int kind = __atomic_load_n(&expected_kind, __ATOMIC_RELAXED);
+    if (!kind) {
+        kind = tks_slot_mutex_kind();
+        __atomic_store_n(&expected_kind, kind, __ATOMIC_RELAXED);
+    }
+    struct slot *slot = &segment->slots[index];
+    /* A damaged mutex could make trylock do anything; skip the slot. */
+    if ((lock_word(slot) & FUTEX_TID_MASK) ||
+        __atomic_load_n(&slot->mutex.__data.__kind, __ATOMIC_RELAXED) != kind)
+        return SLOT_TAKEN;
+    int error = pthread_mutex_trylock(&slot->mutex);
+    if (error == EOWNERDEAD)
+        error = pthread_mutex_consistent(&slot->mutex);
+    if (error)
+        return SLOT_TAKEN;
+    /* A use that was not cleared is a log that was not worked off, whatever the mutex says. */
+    return load_acquire(&slot->use) == SLOT_UNUSED ? SLOT_CLEAN : SLOT_INHERITED;
+}
+
+void tks_slot_release(struct tks_segment *segment, unsigned index)
+{
+    struct slot *slot = &segment->slots[index];
+    store_release(&slot->use, SLOT_UNUSED);
+    pthread_mutex_unlock(&slot->mutex);
+}

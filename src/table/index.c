@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: MIT */
+#include "table/index.h"
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "memory/block.h"
+#include "memory/epoch.h"
+#include "memory/reclaim.h"
+#include "table/node.h"
+#include "table/snapshot.h"
+
+#define MOVE_TRIES 64
+/* A bucket is crowded when more than 50 of 128 neighbours are in use: two keys for four heads. */
+#define SAMPLE_HEADS 128u
+#define CROWDED_PERCENT 39u
+#define RETIRE_BUDGET 16u
+
+static uint64_t *level_word(struct plugin *plugin, unsigned level)
+{
+    return &plugin->level[level];
+}
+
+static bool single_piece(unsigned level)
+{
+    return level_bits(level) <= PIECE_BITS;
+}
+
+static uint64_t directory_words(unsigned level)
+{
+    return 1ull << (level_bits(level) - PIECE_BITS);
+}
+
+static bool live_piece(uint64_t granule)
+{
+    return granule && granule != LEVEL_GONE;
+}
+
+/* ---- Growing: levels and pieces ------------------------------------------------------------ */
+
+static int take_zeroed(struct tks_member *member, uint64_t bytes, uint64_t *granule)
+{
+    int status = bytes <= BLOCK_BYTES_MAX
+                     ? tks_block_take(member, bytes, BLOCK_PLAIN, PIN_MOVE_NEW, granule)
+                     : tks_run_take(member, bytes, BLOCK_PLAIN, PIN_MOVE_NEW, granule);
+    if (status)
+        return status;
+    uint64_t *words = granule_words(member->segment, *granule);
+    for (uint64_t i = 0; i < bytes / 8; i++)
+        store_relaxed(words + i, 0);
+    return TKS_OK;
+}
+
+/* Put a new zeroed block of @p bytes into *word unless somebody else has. */
+static int install(struct tks_member *member, uint64_t *word, uint64_t bytes)
+{
+    uint64_t granule;
+    int status = take_zeroed(member, bytes, &granule);
+    if (status)
+        return status;
+    if (compare_and_swap(word, 0, granule))
+        pin_store(member, PIN_MOVE_NEW, 0);
+    else
+        tks_block_discard(member, PIN_MOVE_NEW);
+    return TKS_OK;
+}
+
+static bool crowded(const struct tks_segment *segment, struct plugin *plugin,
+                    const struct tks_place *place, uint64_t hash)
+{
+    uint64_t piece;
+    unsigned bits = level_bits(place->level) < PIECE_BITS ? level_bits(place->level) : PIECE_BITS;
+    uint64_t sample = 1ull << bits < SAMPLE_HEADS ? 1ull << bits : SAMPLE_HEADS;
+    uint64_t first = hash >> (64 - level_bits(place->level)) & ~(sample - 1);
+    const uint64_t *head = head_on_level(segment, plugin, place->level,
+                                         bucket_hash(place->level, first), &piece);
+    uint64_t used = 0;
+    for (uint64_t i = 0; head && i < sample; i++)
+        used += head_names_block(load_relaxed(head + i));
+    return used * 100 > sample * CROWDED_PERCENT;
+}
+
+int tks_index_consider_growth(struct tks_member *member, struct plugin *plugin,
+                              const struct tks_place *place, uint64_t hash)
+{
+    unsigned next = place->level + 1;
+    if (place->level != load_relaxed(&plugin->base) || next >= LEVELS ||
+        load_relaxed(level_word(plugin, next)) ||
+        (place->level > 1 && load_relaxed(level_word(plugin, place->level - 1)) != LEVEL_GONE) ||
+        !crowded(member->segment, plugin, place, hash))
+        return TKS_OK;
+    uint64_t bytes = single_piece(next) ? 8ull << level_bits(next) : directory_words(next) * 8;
+    return install(member, level_word(plugin, next), bytes);
+}
+
+/* ---- Moving one bucket --------------------------------------------------------------------- */
+
+struct move {
+    struct plugin *plugin;
+    uint64_t *parent;
+    uint64_t *child; /* the first of two */
+    unsigned level;  /* of the parent */
+    uint64_t bucket; /* of the parent */
+};
+
+/* Let go of everything a move pinned. */
+static void move_end(struct tks_member *member)
+{
+    for (unsigned pin = PIN_MOVE_PIECE; pin <= PIN_MOVE_CHILD_2; pin++)
+        pin_store(member, (enum pin)pin, 0);
+}
+
+static void pin_granule_at(struct tks_member *member, enum pin pin, uint64_t granule)
+{
+    pin_store(member, pin, granule ? pin_word(granule, 0) : 0);
+}
+
+/* Find, or make, the piece of the children; TKS_OK with move->child set but nothing pinned yet. */
+static int find_children(struct tks_member *member, struct move *move, uint64_t *piece)
+{
+    unsigned level = move->level + 1;
+    if (level >= LEVELS)
+        return TKS_CORRUPT;
+    uint64_t hash = bucket_hash(move->level, move->bucket);
+    move->child = head_on_level(member->segment, move->plugin, level, hash, piece);
+    if (move->child)
+        return TKS_OK;
+    uint64_t directory = load_acquire(level_word(move->plugin, level));
+    if (single_piece(level) || !granule_in_range(member->segment, directory,
+                                                 directory_words(level) * 8))
+        return TKS_EVICTED;
+    /* The directory cannot be retired while base is below it: pin, then look again. */
+    pin_granule_at(member, PIN_MOVE_CHILD_2, directory);
+    fence_full(); /* G, pairs with H */
+    if (load_acquire(&move->plugin->base) != move->level || !section_intact(member))
+        return TKS_EVICTED;
+    uint64_t *word = granule_words(member->segment, directory) +
+                     (move->bucket * 2 >> PIECE_BITS);
+    int status = load_acquire(word) ? TKS_OK : install(member, word, PIECE_HEADS * 8ull);
+    if (status)
+        return status;
+    move->child = head_on_level(member->segment, move->plugin, level, hash, piece);
+    return move->child ? TKS_OK : TKS_CORRUPT;
+}
+
+/* Pin both pieces; after this neither can be reused, whatever happens to us. */
+static int move_begin(struct tks_member *member, struct move *move)
+{
+    uint64_t piece, parent_piece;
+    uint64_t hash = bucket_hash(move->level, move->bucket);
+    int status = find_children(member, move, &piece);
+    if (status)
+        return status;
+    move->parent = head_on_level(member->segment, move->plugin, move->level, hash, &parent_piece);
+    if (!move->parent)
+        return TKS_EVICTED;
+    pin_granule_at(member, PIN_MOVE_PIECE, parent_piece);
+    pin_granule_at(member, PIN_MOVE_CHILD, piece);
+    fence_full(); /* G, pairs with H */
+    return load_acquire(&move->plugin->base) == move->level && section_intact(member)
+               ? TKS_OK
+               : TKS_EVICTED;
+}
+
+/* Pin the block that *head names. */
+static bool pin_head_block(struct tks_member *member, uint64_t *head, uint64_t word)
+{
+    struct tks_block_ref ref;
+    if (!tks_block_find(member->segment, head_granule(word), &ref))
+        return false;
+    uint64_t pin = pin_word(ref.granule, ref.index);
+    pin_store(member, PIN_MOVE_BLOCK, pin);
+    fence_full(); /* G, pairs with H */
+    if (load_acquire(head) != word || !section_intact(member))
+        return false;
+    pin_store(member, PIN_MOVE_BLOCK, pin | PIN_VALIDATED);
+    return true;
+}
+
+/* Settle the word of a bucket that is about to be frozen. False: it changed, look again. */
+static bool settle_head(struct tks_member *member, uint64_t *head, uint64_t word)
+{
+    struct tks_segment *segment = member->segment;
+    if (head_kind(word) == HEAD_EMPTY_NEW) {
+        compare_and_swap(head, word, head_empty(HEAD_EMPTY, load_ordered(&segment->header->era)));
+        return false;
+    }
+    if (!head_names_block(word))
+        return head_kind(word) == HEAD_EMPTY;
+    uint64_t *node = granule_words(segment, head_granule(word));
+    if (load_acquire(node + NODE_STAMP))
+        return section_intact(member);
+    if (pin_head_block(member, head, word))
+        node_settle(segment, node);
+    pin_store(member, PIN_MOVE_BLOCK, 0);
+    return false;
+}
+
+/* The child, 0 or 1, that a key belongs to. */
+static unsigned side_of(const struct tks_segment *segment, const struct move *move,
+                        uint64_t granule)
+{
+    char name[TKS_NAME_MAX + 9];
+    size_t len = node_copy_key(segment, granule, name);
+    return (unsigned)(hash_of(name, len) >> (63 - level_bits(move->level))) & 1;
+}
+
+/* Publish one child's vector or word; losers throw their block away. */
+static void set_child(struct tks_member *member, uint64_t *child, uint64_t word)
+{
+    bool built = load_relaxed(&member->slot->words[PIN_MOVE_NEW]) != 0;
+    bool won = compare_and_swap(child, 0, word);
+    if (built && !won)
+        tks_block_discard(member, PIN_MOVE_NEW);
+    else
+        pin_store(member, PIN_MOVE_NEW, 0);
+}
+
+/* The word of a child that gets the members of V, the frozen vector, that are on @p side. */
+static int share_of(struct tks_member *member, const struct move *move, const uint64_t *vector,
+                    unsigned side, uint64_t *word)
+{
+    struct tks_segment *segment = member->segment;
+    uint64_t count = load_relaxed(vector + VECTOR_COUNT), mine = 0, members[VECTOR_MEMBERS_MAX];
+    uint64_t stamp = load_acquire(vector + NODE_STAMP);
+    for (uint64_t i = 0; i < count && i < VECTOR_MEMBERS_MAX; i++) {
+        uint64_t entry = load_relaxed(vector + VECTOR_MEMBERS + i);
+        if (!granule_in_range(segment, head_granule(entry), GRANULE_BYTES))
+            return section_intact(member) ? TKS_CORRUPT : TKS_EVICTED;
+        if (side_of(segment, move, head_granule(entry)) == side)
+            members[mine++] = entry;
+    }
+    *word = head_empty(HEAD_EMPTY, stamp);
+    if (!mine)
+        return TKS_OK;
+    /* A bare entry may stand for the bucket only if it says the same about when. */
+    *word = members[0];
+    if (mine == 1 &&
+        load_acquire(granule_words(segment, head_granule(*word)) + NODE_STAMP) == stamp)
+        return TKS_OK;
+    uint64_t granule;
+    int status = tks_block_take(member, vector_bytes(mine), 0, PIN_MOVE_NEW, &granule);
+    if (status)
+        return status;
+    node_build_vector(member, granule_words(segment, granule), stamp, 0, members, mine);
+    *word = head_word(HEAD_VECTOR, granule, head_fingerprint(members[0]));
+    return TKS_OK;
+}
+
+static int move_vector(struct tks_member *member, struct move *move, uint64_t word)
+{
+    struct tks_segment *segment = member->segment;
+    if (!pin_head_block(member, move->parent, word)) {
+        pin_store(member, PIN_MOVE_BLOCK, 0);
+        return TKS_OK;
+    }
+    const uint64_t *vector = granule_words(segment, head_granule(word));
+    for (unsigned side = 0; side < 2; side++) {
+        uint64_t share;
+        if (load_acquire(move->child + side))
+            continue;
+        int status = share_of(member, move, vector, side, &share);
+        if (!status && !section_intact(member)) {
+            tks_block_discard(member, PIN_MOVE_NEW);
+            status = TKS_EVICTED;
+        }
+        if (status) {
+            pin_store(member, PIN_MOVE_BLOCK, 0);
+            return status;
+        }
+        set_child(member, move->child + side, share);
+    }
+    if (compare_and_swap(move->parent, word, HEAD_DONE))
+        tks_retire(member, head_granule(word));
+    pin_store(member, PIN_MOVE_BLOCK, 0);
+    return TKS_OK;
+}
+
+static int move_frozen(struct tks_member *member, struct move *move, uint64_t word)
+{
+    uint64_t thawed = word & ~HEAD_FROZEN;
+    if (head_kind(word) == HEAD_VECTOR)
+        return move_vector(member, move, word);
+    uint64_t shares[2] = {thawed, thawed};
+    if (head_kind(word) == HEAD_ENTRY) {
+        if (!granule_in_range(member->segment, head_granule(word), GRANULE_BYTES))
+            return TKS_CORRUPT;
+        const uint64_t *entry = granule_words(member->segment, head_granule(word));
+        unsigned side = side_of(member->segment, move, head_granule(word));
+        shares[!side] = head_empty(HEAD_EMPTY, load_acquire(entry + NODE_STAMP));
+    }
+    if (!section_intact(member))
+        return TKS_EVICTED;
+    compare_and_swap(move->child, 0, shares[0]);
+    compare_and_swap(move->child + 1, 0, shares[1]);
+    compare_and_swap(move->parent, word, HEAD_DONE);
+    return TKS_OK;
+}
+
+/* Move one bucket; *done is false when it was left alone (a snapshot is being taken). */
+static int move_bucket(struct tks_member *member, struct move *move, bool *done)
+{
+    const uint64_t *snapshot = &member->segment->header->snapshot;
+    pin_store(member, LOG_MOVE_HASH, bucket_hash(move->level, move->bucket) | move->level);
+    for (int i = 0; i < MOVE_TRIES; i++) {
+        uint64_t word = load_acquire(move->parent);
+        *done = head_kind(word) == HEAD_DONE;
+        if (*done)
+            return TKS_OK;
+        if (word & HEAD_FROZEN) {
+            int status = move_frozen(member, move, word);
+            if (status)
+                return status;
+            continue;
+        }
+        if (snapshot_phase(load_ordered(snapshot)) != SNAPSHOT_NONE)
+            return TKS_OK;
+        if (head_kind(word) == HEAD_UNUSED)
+            return section_intact(member) ? TKS_CORRUPT : TKS_EVICTED;
+        if (settle_head(member, move->parent, word))
+            compare_and_swap(move->parent, word, word | HEAD_FROZEN);
+        else if (!section_intact(member))
+            return TKS_EVICTED;
+    }
+    return TKS_OK; /* a crowd writes to it; the next helper will do it */
+}
+
+/* ---- The cursor ---------------------------------------------------------------------------- */
+
+static uint64_t cursor_word(uint64_t level, uint64_t group)
+{
+    return level | group << 8;
+}
+
+static uint64_t groups_of_level(unsigned level)
+{
+    uint64_t heads = 1ull << level_bits(level);
+    return heads / MOVE_GROUP ? heads / MOVE_GROUP : 1;
+}
+
+static void advance(struct tks_member *member, struct plugin *plugin, uint64_t level,
+                    uint64_t cursor)
+{
+    uint64_t group = cursor >> 8;
+    if (group + 1 < groups_of_level((unsigned)level)) {
+        compare_and_swap(&plugin->cursor, cursor, cursor_word(level, group + 1));
+        return;
+    }
+    /* Every group before this one was seen wholly DONE by whoever moved the cursor past it. */
+    if (compare_and_swap(&plugin->base, level, level + 1))
+        tks_index_retire_levels(member, plugin, RETIRE_BUDGET);
+}
+
+static int move_group(struct tks_member *member, struct plugin *plugin, uint64_t level,
+                      uint64_t cursor)
+{
+    uint64_t heads = 1ull << level_bits((unsigned)level);
+    uint64_t size = heads < MOVE_GROUP ? heads : MOVE_GROUP;
+    struct move move = {.plugin = plugin, .level = (unsigned)level,
+                        .bucket = (cursor >> 8) * size};
+    int status = move_begin(member, &move);
+    bool all = !status;
+    for (uint64_t i = 0; !status && i < size; i++) {
+        bool done;
+        status = move_bucket(member, &move, &done);
+        all = all && done && !status;
+        move.bucket++;
+        move.parent++;
+        move.child += 2;
+    }
+    move_end(member);
+    if (all)
+        advance(member, plugin, level, cursor);
+    return status;
+}
+
+int tks_index_help(struct tks_member *member, struct plugin *plugin)
+{
+    uint64_t level = load_acquire(&plugin->base);
+    if (level >= LEVELS)
+        return TKS_CORRUPT;
+    if (level > 1 && load_relaxed(level_word(plugin, (unsigned)level - 1)) != LEVEL_GONE)
+        tks_index_retire_levels(member, plugin, RETIRE_BUDGET);
+    if (level + 1 >= LEVELS || !load_acquire(level_word(plugin, (unsigned)level + 1)))
+        return TKS_OK;
+    uint64_t cursor = load_acquire(&plugin->cursor);
+    if ((cursor & 0xff) != level) {
+        if ((cursor & 0xff) < level)
+            compare_and_swap(&plugin->cursor, cursor, cursor_word(level, 0));
+        return TKS_OK;
+    }
+    if (cursor >> 8 >= groups_of_level((unsigned)level))
+        return TKS_CORRUPT;
+    return move_group(member, plugin, level, cursor);
+}
+
+int tks_index_finish(struct tks_member *member, struct plugin *plugin,
+                     const struct tks_place *place, uint64_t hash)
+{
+    struct move move = {.plugin = plugin, .level = place->level,
+                        .bucket = hash >> (64 - level_bits(place->level))};
+    bool done;
+    int status = move_begin(member, &move);
+    if (!status)
+        status = move_bucket(member, &move, &done);
+    move_end(member);
+    return status;
+}
+
+/* ---- Taking an old level apart ------------------------------------------------------------- */
+
+/* Unlink what *word names and retire it. The word itself is safe to touch. */
+static void retire_named(struct tks_member *member, uint64_t *word)
+{
+    uint64_t granule = load_acquire(word);
+    struct tks_block_ref ref;
+    if (!live_piece(granule) || !tks_block_find(member->segment, granule, &ref))
+        return;
+    uint64_t pin = pin_word(granule, ref.index);
+    pin_store(member, PIN_MOVE_PIECE, pin);
+    fence_full(); /* G, pairs with H */
+    if (load_acquire(word) == granule) {
+        pin_store(member, PIN_MOVE_PIECE, pin | PIN_VALIDATED);
+        if (compare_and_swap(word, granule, LEVEL_GONE))
+            tks_retire(member, granule);
+    }
+    pin_store(member, PIN_MOVE_PIECE, 0);
+}
+
+/* True when all pieces of the directory are gone. */
+static bool retire_pieces(struct tks_member *member, uint64_t *level, unsigned index,
+                          unsigned *budget)
+{
+    uint64_t directory = load_acquire(level);
+    if (!live_piece(directory) ||
+        !granule_in_range(member->segment, directory, directory_words(index) * 8))
+        return false;
+    pin_granule_at(member, PIN_MOVE_CHILD, directory);
+    fence_full(); /* G, pairs with H */
+    bool all = load_acquire(level) == directory;
+    uint64_t *words = granule_words(member->segment, directory);
+    for (uint64_t i = 0; all && i < directory_words(index); i++) {
+        if (!live_piece(load_acquire(words + i)))
+            continue;
+        if (!*budget)
+            all = false;
+        else
+            --*budget, retire_named(member, words + i);
+    }
+    pin_store(member, PIN_MOVE_CHILD, 0);
+    return all;
+}
+
+void tks_index_retire_levels(struct tks_member *member, struct plugin *plugin, unsigned budget)
+{
+    uint64_t base = load_acquire(&plugin->base);
+    for (unsigned level = 1; level < base && level < LEVELS; level++) {
+        uint64_t *word = level_word(plugin, level);
+        if (!live_piece(load_acquire(word)))
+            continue;
+        if (single_piece(level) || retire_pieces(member, word, level, &budget))
+            retire_named(member, word);
+    }
+}
+
+/* ---- For recovery and audit ---------------------------------------------------------------- */
+
+void tks_index_each_piece(const struct tks_segment *segment, struct plugin *plugin,
+                          void (*visit)(void *arg, uint64_t granule), void *arg)
+{
+    for (unsigned level = 1; level < LEVELS; level++) {
+        uint64_t granule = load_acquire(level_word(plugin, level));
+        if (!live_piece(granule))
+            continue;
+        visit(arg, granule);
+        if (single_piece(level) ||
+            !granule_in_range(segment, granule, directory_words(level) * 8))
+            continue;
+        for (uint64_t i = 0; i < directory_words(level); i++) {
+            uint64_t piece = load_acquire(granule_words(segment, granule) + i);
+            if (live_piece(piece))
+                visit(arg, piece);
+        }
+    }
+}
+
+struct piece_search {
+    uint64_t granule;
+    bool found;
+};
+
+static void compare_piece(void *arg, uint64_t granule)
+{
+    struct piece_search *search = arg;
+    search->found = search->found || search->granule == granule;
+}
+
+bool tks_index_names_piece(const struct tks_segment *segment, struct plugin *plugin,
+                           uint64_t granule)
+{
+    struct piece_search search = {granule, false};
+    tks_index_each_piece(segment, plugin, compare_piece, &search);
+    return search.found;
+}
+
+static bool word_names(const struct tks_segment *segment, uint64_t word, uint64_t granule)
+{
+    if (!head_names_block(word))
+        return false;
+    if (head_granule(word) == granule)
+        return true;
+    if (head_kind(word) != HEAD_VECTOR ||
+        !granule_in_range(segment, head_granule(word), vector_bytes(0)))
+        return false;
+    const uint64_t *vector = granule_words(segment, head_granule(word));
+    uint64_t count = load_relaxed(vector + VECTOR_COUNT);
+    if (count > VECTOR_MEMBERS_MAX ||
+        !granule_in_range(segment, head_granule(word), vector_bytes(count)))
+        return false;
+    for (uint64_t i = 0; i < count; i++)
+        if (head_granule(load_relaxed(vector + VECTOR_MEMBERS + i)) == granule)
+            return true;
+    return false;
+}
+
+bool tks_index_names_node(const struct tks_segment *segment, struct plugin *plugin, uint64_t hash,
+                          uint64_t granule)
+{
+    for (uint64_t level = load_acquire(&plugin->base); level < LEVELS; level++) {
+        uint64_t piece;
+        const uint64_t *head = head_on_level(segment, plugin, (unsigned)level, hash, &piece);
+        if (!head)
+            return false;
+        uint64_t word = load_acquire(head);
+        if (word_names(segment, word, granule))
+            return true;
+        /* The children of a frozen bucket may be set already. */
+        if (head_kind(word) != HEAD_DONE && !(word & HEAD_FROZEN))
+            return false;
+    }
+    return false;
+}

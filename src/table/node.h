@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Nodes: building entries and vectors, and finding a key from a head.
+ *
+ * Builders store the version last (release E), finders load it first (acquire F): whoever reads a
+ * version and later, under protection, finds the node linked with that same version, has read the
+ * content of that version. So a writer may look a key up before its section is open, and its one
+ * fence covers pins and section together.
+ */
+#ifndef TKS_TABLE_NODE_H
+#define TKS_TABLE_NODE_H
+
+#include "base/hash.h"
+#include "table/index.h"
+
+#include <tickstate/tickstate.h>
+
+/** A key as operations carry it. */
+struct tks_name {
+    const char *bytes;
+    size_t len;
+    uint64_t hash;
+    uint64_t tail; /* last len % 8 bytes, zero-padded */
+};
+
+struct tks_found {
+    struct tks_place place;
+    uint64_t word;    /* the head, as loaded */
+    uint64_t version; /* of the node the head names */
+    uint64_t *entry;  /* NULL: the key is not there */
+    uint64_t granule; /* of the entry */
+    uint64_t meta;
+    uint64_t members; /* of the vector, 0 when the head is no vector */
+    uint64_t member;  /* the entry's place in it */
+};
+
+static inline uint64_t fingerprint_of(uint64_t hash)
+{
+    return hash & FINGERPRINT_MASK;
+}
+
+static inline uint64_t name_tail(const char *bytes, size_t len)
+{
+    size_t rest = len & 7;
+    uint64_t word = 0;
+    if (!rest)
+        return 0;
+    if (len >= 8) {
+        memcpy(&word, bytes + len - 8, 8);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        return word >> (64 - 8 * rest);
+#else
+        return word << (64 - 8 * rest);
+#endif
+    }
+    for (size_t i = 0; i < rest; i++)
+        ((char *)&word)[i] = bytes[i];
+    return word;
+}
+
+static inline struct tks_name make_name(const char *bytes, size_t len)
+{
+    return (struct tks_name){bytes, len, hash_of(bytes, len), name_tail(bytes, len)};
+}
+
+/** Whether the entry's key bytes are the name; its length was compared before. */
+static inline bool entry_has_key(const uint64_t *entry, const struct tks_name *name)
+{
+    const uint64_t *key = entry + ENTRY_KEY;
+    size_t whole = name->len / 8;
+    for (size_t i = 0; i < whole; i++) {
+        uint64_t word;
+        memcpy(&word, name->bytes + i * 8, 8);
+        if (load_relaxed(key + i) != word)
+            return false;
+    }
+    return !(name->len & 7) || load_relaxed(key + whole) == name->tail;
+}
+
+/* If the entry that @p word names is the name's, note it in *found. */
+static inline bool match_entry(const struct tks_segment *segment, uint64_t word,
+                               const struct tks_name *name, struct tks_found *found)
+{
+    uint64_t granule = head_granule(word);
+    if (tks_unlikely(!granule_in_range(segment, granule, GRANULE_BYTES)))
+        return false;
+    uint64_t *entry = granule_words(segment, granule);
+    uint64_t meta = load_relaxed(entry + ENTRY_META);
+    if (meta_key_len(meta) != name->len ||
+        tks_unlikely(!granule_in_range(segment, granule,
+                                       entry_bytes(name->len, meta_value_len(meta)))) ||
+        !entry_has_key(entry, name))
+        return false;
+    found->entry = entry;
+    found->granule = granule;
+    found->meta = meta;
+    return true;
+}
+
+static inline bool find_in_vector(const struct tks_segment *segment, const struct tks_name *name,
+                                  struct tks_found *found)
+{
+    uint64_t granule = head_granule(found->word);
+    if (tks_unlikely(!granule_in_range(segment, granule, GRANULE_BYTES)))
+        return false;
+    const uint64_t *vector = granule_words(segment, granule);
+    found->version = load_acquire(vector + NODE_VERSION); /* F, pairs with E */
+    uint64_t count = load_relaxed(vector + VECTOR_COUNT);
+    if (tks_unlikely(count > VECTOR_MEMBERS_MAX ||
+                     !granule_in_range(segment, granule, vector_bytes(count))))
+        return false;
+    found->members = count;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t word = load_relaxed(vector + VECTOR_MEMBERS + i);
+        if (head_fingerprint(word) == fingerprint_of(name->hash) &&
+            match_entry(segment, word, name, found)) {
+            found->member = i;
+            break;
+        }
+    }
+    return true;
+}
+
+/**
+ * Look the name up. False: an impossible word or offset, which is damage if the section is still
+ * intact. found->entry is NULL when the key is absent. Nothing found may be used before
+ * section_intact(), or before the caller has validated what it pinned.
+ */
+static inline bool node_find(const struct tks_segment *segment, struct plugin *plugin,
+                             const struct tks_name *name, struct tks_found *found)
+{
+    found->entry = NULL;
+    found->members = 0;
+    found->version = 0;
+    if (tks_unlikely(!index_find(segment, plugin, name->hash, &found->place, &found->word)))
+        return false;
+    uint64_t word = found->word;
+    if (tks_likely(head_kind(word) == HEAD_ENTRY)) {
+        uint64_t granule = head_granule(word);
+        if (tks_unlikely(!granule_in_range(segment, granule, GRANULE_BYTES)))
+            return false;
+        found->version = load_acquire(granule_words(segment, granule) + NODE_VERSION); /* F */
+        if (head_fingerprint(word) == fingerprint_of(name->hash))
+            match_entry(segment, word, name, found);
+        return true;
+    }
+    if (head_kind(word) == HEAD_VECTOR)
+        return find_in_vector(segment, name, found);
+    return head_kind(word) == HEAD_EMPTY || head_kind(word) == HEAD_EMPTY_NEW;
+}
+
+/** Copy an entry's key with a NUL; its length, 0 when the entry is out of range. */
+static inline size_t node_copy_key(const struct tks_segment *segment, uint64_t granule,
+                                   char name[TKS_NAME_MAX + 1])
+{
+    name[0] = 0;
+    if (!granule_in_range(segment, granule, GRANULE_BYTES))
+        return 0;
+    const uint64_t *entry = granule_words(segment, granule);
+    size_t len = meta_key_len(load_relaxed(entry + ENTRY_META));
+    if (!granule_in_range(segment, granule, entry_bytes(len, 0)))
+        return 0;
+    copy_from_shared(name, entry + ENTRY_KEY, len);
+    name[len] = 0;
+    return len;
+}
+
+/** What an entry is built from. */
+struct tks_content {
+    const void *value;
+    size_t value_len;
+    unsigned type;
+    uint64_t deadline; /* store clock, ms; 0: never */
+};
+
+/** Write everything but stamp, link and version: what does not depend on what is replaced. */
+static inline void node_build_entry(uint64_t *entry, const struct tks_name *name,
+                                    const struct tks_content *content)
+{
+    store_relaxed(entry + ENTRY_DEADLINE, content->deadline);
+    store_relaxed(entry + ENTRY_META, entry_meta(content->value_len, content->type, name->len));
+    /* The NUL, when it does not fall into the key's last word. */
+    if (!(name->len & 7))
+        store_relaxed(entry + ENTRY_KEY + name->len / 8, 0);
+    copy_to_shared(entry + ENTRY_KEY, name->bytes, name->len);
+    copy_to_shared(entry + entry_value_word(name->len), content->value, content->value_len);
+}
+
+/** Make a built node ready for publication: a version of its own, unsettled, its link. */
+static inline void node_finish(struct tks_member *member, uint64_t *node, uint64_t stamp,
+                               uint64_t link)
+{
+    store_relaxed(node + NODE_STAMP, stamp);
+    store_relaxed(node + NODE_PREV, link);
+    store_release(node + NODE_VERSION, member_new_version(member)); /* E, pairs with F */
+}
+
+static inline void node_build_vector(struct tks_member *member, uint64_t *vector, uint64_t stamp,
+                                     uint64_t link, const uint64_t *members, uint64_t count)
+{
+    store_relaxed(vector + VECTOR_COUNT, count);
+    for (uint64_t i = 0; i < count; i++)
+        store_relaxed(vector + VECTOR_MEMBERS + i, members[i]);
+    node_finish(member, vector, stamp, link);
+}
+
+#endif

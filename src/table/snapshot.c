@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "table/snapshot.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "memory/epoch.h"
+
+/* A holder that shows no progress for this long has its snapshot given up by the next who wants one. */
+#define STALE_MS 1500
+#define GRACE_ROUNDS 100000
+
+uint64_t tks_snapshot_link(const struct tks_segment *segment, uint64_t word)
+{
+    uint64_t snapshot = load_ordered(&segment->header->snapshot);
+    if (tks_likely(snapshot_phase(snapshot) == SNAPSHOT_NONE))
+        return 0;
+    uint64_t stamp = snapshot_stamp(snapshot), tag = snapshot_tag(stamp);
+    if (head_kind(word) == HEAD_EMPTY)
+        return head_stamp(word) <= stamp ? head_word(HEAD_EMPTY, 0, tag) : 0;
+    if (!head_names_block(word))
+        return 0;
+    const uint64_t *node = granule_words(segment, head_granule(word));
+    if (load_acquire(node + NODE_STAMP) <= stamp)
+        return head_word(head_kind(word), head_granule(word), tag);
+    uint64_t prev = load_relaxed(node + NODE_PREV);
+    return prev && head_fingerprint(prev) == tag ? prev : 0;
+}
+
+/* Give up another's snapshot whose holder does not move. True when the word is free now. */
+static bool displace(struct tks_member *member)
+{
+    struct header *header = member->segment->header;
+    uint64_t word = load_ordered(&header->snapshot);
+    if (snapshot_phase(word) == SNAPSHOT_NONE)
+        return true;
+    uint64_t beat = load_ordered(&header->snapshot_beat);
+    int64_t until = clock_ns(CLOCK_MONOTONIC) + STALE_MS * 1000000ll;
+    while (clock_ns(CLOCK_MONOTONIC) < until) {
+        if (load_ordered(&header->snapshot) != word)
+            return snapshot_phase(load_ordered(&header->snapshot)) == SNAPSHOT_NONE;
+        if (load_ordered(&header->snapshot_beat) != beat)
+            return false;
+        const struct timespec pause = {0, 1000000};
+        nanosleep(&pause, NULL);
+    }
+    return compare_and_swap(&header->snapshot, word, 0);
+}
+
+/* Two epochs on, every section open at the call has ended or was evicted. */
+static bool grace_period(struct tks_member *member, uint64_t word)
+{
+    struct header *header = member->segment->header;
+    uint64_t target = load_ordered(&header->epoch) + 2;
+    for (int round = 0; round < GRACE_ROUNDS; round++) {
+        if (load_ordered(&header->epoch) >= target)
+            return true;
+        if (load_ordered(&header->snapshot) != word)
+            return false;
+        tks_epoch_push(member, false);
+        if (load_ordered(&header->epoch) < target && round % 16 == 15) {
+            const struct timespec pause = {0, 200000};
+            fetch_add(&header->snapshot_beat, 1);
+            nanosleep(&pause, NULL);
+        }
+    }
+    return false;
+}
+
+int tks_snapshot_begin(struct tks_member *member, uint64_t *result)
+{
+    struct header *header = member->segment->header;
+    if (!displace(member))
+        return TKS_BUSY;
+    uint64_t stamp = fetch_add(&header->era, 1) + 1;
+    uint64_t pending = snapshot_word(SNAPSHOT_PENDING, member_tag(member), stamp);
+    if (!compare_and_swap(&header->snapshot, 0, pending))
+        return TKS_BUSY;
+    if (!grace_period(member, pending)) {
+        compare_and_swap(&header->snapshot, pending, 0);
+        return TKS_BUSY;
+    }
+    /* If somebody else moved the era meanwhile, nodes above `stamp` may lack links: lost, not wrong. */
+    compare_and_swap(&header->era, stamp, stamp + 1);
+    if (!compare_and_swap(&header->snapshot, pending,
+                          snapshot_word(SNAPSHOT_ACTIVE, member_tag(member), stamp)))
+        return TKS_BUSY;
+    *result = stamp;
+    return TKS_OK;
+}
+
+void tks_snapshot_end(struct tks_member *member, uint64_t stamp)
+{
+    compare_and_swap(&member->segment->header->snapshot,
+                     snapshot_word(SNAPSHOT_ACTIVE, member_tag(member), stamp), 0);
+}
+
+bool tks_snapshot_held(struct tks_member *member, uint64_t stamp)
+{
+    struct header *header = member->segment->header;
+    fetch_add(&header->snapshot_beat, 1);
+    return load_ordered(&header->snapshot) ==
+           snapshot_word(SNAPSHOT_ACTIVE, member_tag(member), stamp);
+}
+
+enum tks_resolved tks_snapshot_resolve(const struct tks_segment *segment, uint64_t word,
+                                       uint64_t stamp, uint64_t *resolved)
+{
+    if (head_kind(word) == HEAD_EMPTY_NEW)
+        return RESOLVED_UNSETTLED;
+    if (head_kind(word) == HEAD_EMPTY)
+        return head_stamp(word) <= stamp ? RESOLVED_NOTHING : RESOLVED_LOST;
+    if (!head_names_block(word) || !granule_in_range(segment, head_granule(word), GRANULE_BYTES))
+        return RESOLVED_LOST;
+    const uint64_t *node = granule_words(segment, head_granule(word));
+    uint64_t published = load_acquire(node + NODE_STAMP);
+    if (!published)
+        return RESOLVED_UNSETTLED;
+    *resolved = word;
+    if (published <= stamp)
+        return RESOLVED_WORD;
+    uint64_t prev = load_relaxed(node + NODE_PREV);
+    if (!prev || head_fingerprint(prev) != snapshot_tag(stamp))
+        return RESOLVED_LOST;
+    *resolved = prev;
+    return head_names_block(prev) ? RESOLVED_WORD : RESOLVED_NOTHING;
+}

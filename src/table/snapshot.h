@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Snapshots: a state that existed, while writers run (after Wei, Ben-David, Blelloch, Fatourou,
+ * Ruppert, Sun: "Constant-time snapshots with applications to concurrent data structures", PPoPP
+ * 2021: versioned CAS).
+ *
+ * Every node has a stamp, the era it was published in. It is 0 at the publishing CAS and settled by
+ * a second CAS, 0 -> era, by the writer, or by any reader or writer that meets it unsettled first;
+ * no operation returns before what it published or read is settled. Empty buckets likewise:
+ * EMPTY_NEW{unique tag} -> EMPTY{era}. The settling CAS is the point at which the write enters
+ * the sequence of states.
+ *
+ * A snapshot of stamp t sees exactly the nodes with stamp <= t:
+ *
+ *   1 t = ++era                             a stamp no other snapshot has
+ *   2 snapshot word: NONE -> PENDING{t}     from here writers keep links to what they replace
+ *   3 grace period                          writers that saw NONE have finished or were evicted
+ *   4 era: t -> t + 1, word -> ACTIVE{t}    what is settled from here on is not in the snapshot
+ *   5 walk: a bucket's node with stamp > t is followed through its link
+ *   6 word -> NONE
+ *
+ * The link (node.prev) carries the low bits of t. A writer that settles W, the word it is going to
+ * replace, and then reads PENDING or ACTIVE{t} links to W if W.stamp <= t, else hands on W's own
+ * link; so one step always leads to a node with stamp <= t. The reclaimer keeps such nodes
+ * (reclaim.h). A deletion publishes a vector without members, so that there is a node to hang
+ * the link on.
+ *
+ * What is left: a writer that saw NONE (or an earlier snapshot), was stopped, was evicted, and is
+ * resumed between its last check and its CAS. Its node has no link with t's bits, and the
+ * walk that meets it (stamp > t, no link for t) is *lost*: it gives the snapshot up and begins
+ * another one. Never a wrong answer, at worst TKS_BUSY after several attempts.
+ *
+ * Buckets are not frozen for growth while a snapshot is pending or active.
+ */
+#ifndef TKS_TABLE_SNAPSHOT_H
+#define TKS_TABLE_SNAPSHOT_H
+
+#include "memory/member.h"
+
+static inline uint64_t snapshot_tag(uint64_t stamp)
+{
+    return stamp & FINGERPRINT_MASK;
+}
+
+/** Settle the stamp of a node that the caller has pinned (or built). Returns it. */
+static inline uint64_t node_settle(struct tks_segment *segment, uint64_t *node)
+{
+    uint64_t stamp = load_acquire(node + NODE_STAMP);
+    if (tks_unlikely(!stamp)) {
+        compare_and_swap(node + NODE_STAMP, 0, load_ordered(&segment->header->era));
+        stamp = load_acquire(node + NODE_STAMP);
+    }
+    return stamp;
+}
+
+/** The link that a node replacing @p word must carry. @p word is settled, its block pinned. */
+uint64_t tks_snapshot_link(const struct tks_segment *segment, uint64_t word);
+
+/** Begin: pending, grace period, active. TKS_OK or TKS_BUSY. Outside any section. */
+int tks_snapshot_begin(struct tks_member *member, uint64_t *stamp);
+
+/** End the snapshot if it still is ours. */
+void tks_snapshot_end(struct tks_member *member, uint64_t stamp);
+
+/** Whether nobody has given our snapshot up. Also shows others that we move on. */
+bool tks_snapshot_held(struct tks_member *member, uint64_t stamp);
+
+enum tks_resolved { RESOLVED_WORD, RESOLVED_NOTHING, RESOLVED_UNSETTLED, RESOLVED_LOST };
+
+/** What the bucket that now reads @p word was at @p stamp. Inside a section. */
+enum tks_resolved tks_snapshot_resolve(const struct tks_segment *segment, uint64_t word,
+                                       uint64_t stamp, uint64_t *resolved);
+
+#endif
