@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every command of the `tickstate` tool shares: its arguments, its exit status, its way to
+ * complain and to print. A command is one `struct command` in main.c's table and one run function.
+ */
+#ifndef TICKSTATE_CLI_H
+#define TICKSTATE_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <jansson.h>
+#include <tickstate/tickstate.h>
+
+/** Exit status of the tool; others depend on the numbers. */
+enum cli_status {
+    CLI_OK = 0,
+    CLI_NOT_FOUND = 1,
+    CLI_USAGE = 2,
+    CLI_FAILED = 3,
+};
+
+/** Options, as bits: a command names the ones it takes. --store and --help belong to all. */
+enum cli_option {
+    OPTION_STORE = 1 << 0,
+    OPTION_JSON = 1 << 1,
+    OPTION_PLUGIN = 1 << 2, /* takes the plugin's name; the first word does it too */
+    OPTION_GLOB = 1 << 3,   /* --plugin as a glob, never a word */
+    OPTION_RAW = 1 << 4,
+    OPTION_TYPE = 1 << 5,
+    OPTION_TTL = 1 << 6,
+    OPTION_TICKS = 1 << 7,
+    OPTION_PLUGINS = 1 << 8,
+    OPTION_SPEED = 1 << 9,
+    OPTION_KILL_AT = 1 << 10,
+    OPTION_COUNT = 1 << 11,
+    OPTION_SEED = 1 << 12,
+    OPTION_REPORT = 1 << 13,
+    OPTION_KEEP = 1 << 14,
+};
+
+struct arguments;
+
+struct command {
+    const char *name;
+    const char *words;   /* positional words as the usage line shows them */
+    const char *summary; /* one line in the tool's help */
+    const char *details; /* the command's own help, below the usage line */
+    const char *example;
+    unsigned options;
+    int min_words, max_words; /* the plugin's name not counted */
+    int (*run)(const struct arguments *arguments);
+};
+
+/** The command line, parsed and checked. Strings live in argv or the environment. */
+struct arguments {
+    const struct command *command;
+    const char *store_uri;
+    bool store_named; /* by --store or the environment, not the built-in default */
+    bool json;
+    const char *plugin;
+    bool raw;
+    int type;       /* enum tks_value_type */
+    int64_t ttl_ms; /* 0: none */
+    char **words;
+    int word_count;
+    /* replay */
+    const char *ticks_path; /* NULL: generate */
+    int plugins;
+    bool real_speed;
+    int64_t kill_at; /* -1: in the middle, 0: never */
+    int64_t count;
+    uint64_t seed;
+    const char *report_dir;
+    bool keep;
+};
+
+/* ---- arguments.c ------------------------------------------------------------------------- */
+
+/**
+ * Parse a command line. Returns -1 to go on with arguments->command, else the exit status: the
+ * line asked for help, or was wrong (said on stderr).
+ */
+int arguments_parse(int argc, char **argv, const struct command *commands, struct arguments *out);
+
+/* ---- output.c: complaints and JSON ------------------------------------------------------- */
+
+/** One line on stderr, `tickstate: COMMAND: …`, control characters made visible. */
+void complain(const struct arguments *arguments, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/** complain() about @p thing with the library's last error; the exit status for @p status. */
+int complain_status(const struct arguments *arguments, int status, const char *thing);
+
+/** complain() that memory ran out; CLI_FAILED. */
+int complain_memory(const struct arguments *arguments);
+
+/** Print a JSON value in one line and release it; NULL means memory ran out building it. */
+int print_json(const struct arguments *arguments, json_t *value);
+
+/** Write a JSON string; false when @p text is not UTF-8 or memory ran out. */
+bool write_json_string(FILE *file, const char *text, size_t len);
+
+/** Flush stdout and turn a write error into a complaint and CLI_FAILED. */
+int finish_output(const struct arguments *arguments, int status);
+
+/* ---- session.c: a store, and a plugin in it ---------------------------------------------- */
+
+struct session {
+    tks_store *store;
+    tks_state *state;
+};
+
+/** Open the store; with @p existing a missing one is "not found" and nothing is created. */
+int session_open(const struct arguments *arguments, bool existing, struct session *session);
+/** The same, and the state of arguments->plugin. */
+int session_open_plugin(const struct arguments *arguments, bool existing, struct session *session);
+void session_close(struct session *session);
+
+/* ---- text.c ------------------------------------------------------------------------------ */
+
+/** Length of the valid UTF-8 sequence at the start of @p text, 0 when there is none. */
+size_t utf8_sequence(const char *text, size_t len);
+bool utf8_valid(const char *text, size_t len);
+/** 1 to TKS_NAME_MAX bytes of UTF-8 without NUL: a key or a plugin's name. */
+bool name_valid(const char *text, size_t len);
+/** Write bytes so that a terminal shows one line: \\ and \xHH for what is not printable. */
+void write_visible(FILE *file, const char *bytes, size_t len);
+/** A whole decimal number of the named range. */
+bool parse_i64(const char *text, int64_t min, int64_t max, int64_t *value);
+/** A finite decimal number. */
+bool parse_f64(const char *text, double *value);
+#define F64_TEXT_MAX 40
+/** Shortest text that reads back as @p value, always with a fraction or an exponent. */
+void format_f64(double value, char text[F64_TEXT_MAX]);
+/** 1234567 as "1,234,567". */
+#define GROUPED_MAX 32
+const char *format_grouped(uint64_t value, char text[GROUPED_MAX]);
+const char *type_name(int type);
+/** The type called @p name, or -1. */
+int type_by_name(const char *name);
+int64_t wall_clock_ms(void);
+
+/* ---- commands ---------------------------------------------------------------------------- */
+
+int command_stat(const struct arguments *arguments);
+int command_plugins(const struct arguments *arguments);
+int command_keys(const struct arguments *arguments);
+int command_get(const struct arguments *arguments);
+int command_set(const struct arguments *arguments);
+int command_del(const struct arguments *arguments);
+int command_check(const struct arguments *arguments);
+int command_checkpoint(const struct arguments *arguments);
+int command_export(const struct arguments *arguments);
+int command_import(const struct arguments *arguments);
+int command_rm(const struct arguments *arguments);
+int command_replay(const struct arguments *arguments);
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * import reads its input twice, first to check every line and then to store, so that a bad line
+ * changes nothing and no more than one line is in memory. What cannot be read twice (a pipe) is
+ * copied to an unnamed file first.
+ */
+#include "cli.h"
+#include "record_json.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct import {
+    const struct arguments *arguments;
+    const char *name; /* as errors show it */
+    FILE *file;
+    struct session session;
+    char *plugin; /* whose state is open */
+    uint64_t stored, total;
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* Stop between two entries and say how far it came. */
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static int complain_file(const struct import *import)
+{
+    complain(import->arguments, "%s: %s", import->name, strerror(errno));
+    return CLI_FAILED;
+}
+
+static int spool(struct import *import)
+{
+    FILE *copy = tmpfile();
+    char buffer[65536];
+    size_t got;
+
+    if (!copy)
+        return complain_file(import);
+    while ((got = fread(buffer, 1, sizeof(buffer), import->file)) > 0 && !interrupted)
+        if (fwrite(buffer, 1, got, copy) != got)
+            break;
+    if (ferror(import->file) || fflush(copy) != 0 || ferror(copy) || interrupted) {
+        complain(import->arguments, "%s: cannot be read: %s", import->name,
+                 interrupted ? "interrupted" : strerror(errno));
+        fclose(copy);
+        return CLI_FAILED;
+    }
+    fclose(import->file);
+    import->file = copy;
+    rewind(copy);
+    return CLI_OK;
+}
+
+static int open_input(struct import *import)
+{
+    struct stat info;
+
+    if (import->arguments->word_count == 0 || strcmp(import->arguments->words[0], "-") == 0) {
+        import->name = "standard input";
+        import->file = stdin;
+    } else {
+        import->name = import->arguments->words[0];
+        import->file = fopen(import->name, "re");
+    }
+    if (!import->file || fstat(fileno(import->file), &info) != 0)
+        return complain_file(import);
+    /* A half-read file cannot be read twice from where it stands either. */
+    return S_ISREG(info.st_mode) && ftello(import->file) == 0 ? CLI_OK : spool(import);
+}
+
+typedef int record_user(struct import *import, const struct tks_record *record, uint64_t line);
+
+static int check_record(struct import *import, const struct tks_record *record, uint64_t line)
+{
+    (void)record;
+    (void)line;
+    import->total++;
+    return CLI_OK;
+}
+
+static int open_plugin(struct import *import, const char *plugin)
+{
+    int status;
+
+    if (import->plugin && strcmp(import->plugin, plugin) == 0)
+        return TKS_OK;
+    tks_state_close(import->session.state);
+    import->session.state = NULL;
+    free(import->plugin);
+    import->plugin = strdup(plugin);
+    if (!import->plugin)
+        return TKS_NO_SPACE;
+    status = tks_state_open(import->session.store, plugin, &import->session.state);
+    if (status != TKS_OK) {
+        free(import->plugin);
+        import->plugin = NULL;
+    }
+    return status;
+}
+
+static int store_record(struct import *import, const struct tks_record *record, uint64_t line)
+{
+    int status = open_plugin(import, record->plugin);
+    char thing[4096];
+
+    if (status == TKS_OK)
+        status = tks_put_record(import->session.state, record);
+    if (status == TKS_OK) {
+        import->stored++;
+        return CLI_OK;
+    }
+    snprintf(thing, sizeof(thing), "%s:%llu: %llu of %llu entries were stored before", import->name,
+             (unsigned long long)line, (unsigned long long)import->stored,
+             (unsigned long long)import->total);
+    complain_status(import->arguments, status, thing);
+    return CLI_FAILED; /* the line was found good: this is no wrong usage */
+}
+
+static bool blank(const char *line)
+{
+    return line[strspn(line, " \t\r\n")] == '\0';
+}
+
+static int use_line(struct import *import, const char *line, size_t len, uint64_t number,
+                    record_user *use)
+{
+    struct record_copy copy;
+    const char *error;
+    int status;
+
+    if (blank(line) && strlen(line) == len)
+        return CLI_OK;
+    error = record_read(line, len, &copy);
+    if (error)
+        complain(import->arguments, "%s:%llu: %s", import->name, (unsigned long long)number, error);
+    status = error ? CLI_FAILED : use(import, &copy.record, number);
+    record_release(&copy);
+    return status;
+}
+
+static int each_line(struct import *import, record_user *use)
+{
+    uint64_t number = 0;
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t len;
+    int status = CLI_OK;
+
+    while (status == CLI_OK && !interrupted && (len = getline(&line, &room, import->file)) >= 0)
+        status = use_line(import, line, (size_t)len, ++number, use);
+    free(line);
+    if (status == CLI_OK && interrupted) {
+        complain(import->arguments, "%s: interrupted, %llu entries were stored", import->name,
+                 (unsigned long long)import->stored);
+        return CLI_FAILED;
+    }
+    if (status == CLI_OK && ferror(import->file))
+        return complain_file(import);
+    return status;
+}
+
+static int report(const struct import *import)
+{
+    char text[GROUPED_MAX];
+
+    if (import->arguments->json)
+        return print_json(import->arguments,
+                          json_pack("{sI}", "stored", (json_int_t)import->stored));
+    printf("%s entries stored\n", format_grouped(import->stored, text));
+    return CLI_OK;
+}
+
+static int check_and_store(struct import *import)
+{
+    int status = each_line(import, check_record);
+
+    if (status == CLI_OK)
+        status = session_open(import->arguments, false, &import->session);
+    if (status != CLI_OK)
+        return status;
+    rewind(import->file);
+    status = each_line(import, store_record);
+    session_close(&import->session);
+    return status == CLI_OK ? report(import) : status;
+}
+
+int command_import(const struct arguments *arguments)
+{
+    struct import import = {.arguments = arguments};
+    int status;
+
+    catch_signals();
+    status = open_input(&import);
+    if (status == CLI_OK)
+        status = check_and_store(&import);
+    if (import.file && import.file != stdin)
+        fclose(import.file);
+    free(import.plugin);
+    return status;
+}

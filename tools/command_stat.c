@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/* stat, plugins, rm: a store as a whole. */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- stat -------------------------------------------------------------------------------- */
+
+static json_t *stats_json(const struct arguments *arguments, const struct tks_stats *stats)
+{
+    return json_pack(
+        "{ss sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI sb sb sb si}", "store",
+        arguments->store_uri, "size_bytes", (json_int_t)stats->size_bytes, "committed_bytes",
+        (json_int_t)stats->committed_bytes, "used_bytes", (json_int_t)stats->used_bytes,
+        "retired_bytes", (json_int_t)stats->retired_bytes, "keys", (json_int_t)stats->keys,
+        "plugins", (json_int_t)stats->plugins, "states", (json_int_t)stats->states, "stores",
+        (json_int_t)stats->stores, "slots", (json_int_t)stats->slots, "recovered",
+        (json_int_t)stats->recovered, "evicted", (json_int_t)stats->evicted, "epoch",
+        (json_int_t)stats->epoch, "snapshot_era", (json_int_t)stats->snapshot_era, "created_ms",
+        (json_int_t)stats->created_ms, "clock_skew_ms", (json_int_t)stats->clock_skew_ms,
+        "prefaulted", (int)stats->prefaulted, "locked", (int)stats->locked, "huge",
+        (int)stats->huge, "mode", (int)stats->mode);
+}
+
+#define SIZE_TEXT 32
+
+static const char *size_text(uint64_t bytes, char text[SIZE_TEXT])
+{
+    static const char units[] = "KMGT";
+    double value = (double)bytes;
+    int unit = -1;
+
+    while (value >= 1024 && unit < 3) {
+        value /= 1024;
+        unit++;
+    }
+    if (unit < 0)
+        snprintf(text, SIZE_TEXT, "%llu B", (unsigned long long)bytes);
+    else
+        snprintf(text, SIZE_TEXT, "%.1f %ciB", value, units[unit]);
+    return text;
+}
+
+static void print_stats(const struct arguments *arguments, const struct tks_stats *stats)
+{
+    char size[4][SIZE_TEXT], keys[GROUPED_MAX];
+
+    printf("store      %s\n", arguments->store_uri);
+    printf("size       %s reserved, %s committed\n", size_text(stats->size_bytes, size[0]),
+           size_text(stats->committed_bytes, size[1]));
+    printf("used       %s, of these %s retired\n", size_text(stats->used_bytes, size[2]),
+           size_text(stats->retired_bytes, size[3]));
+    printf("keys       %s\n", format_grouped(stats->keys, keys));
+    printf("plugins    %llu\n", (unsigned long long)stats->plugins);
+    printf("open       %llu states, %llu stores, of %llu slots\n",
+           (unsigned long long)stats->states, (unsigned long long)stats->stores,
+           (unsigned long long)stats->slots);
+    printf("recovered  %llu dead owners\n", (unsigned long long)stats->recovered);
+    printf("evicted    %llu stalled readers\n", (unsigned long long)stats->evicted);
+    printf("epoch      %llu, snapshot era %llu\n", (unsigned long long)stats->epoch,
+           (unsigned long long)stats->snapshot_era);
+    printf("created    %lld ms since 1970, clock %+lld ms off the wall clock\n",
+           (long long)stats->created_ms, (long long)stats->clock_skew_ms);
+    printf("mode       %04o%s%s%s\n", stats->mode, stats->prefaulted ? ", prefaulted" : "",
+           stats->locked ? ", locked" : "", stats->huge ? ", huge pages" : "");
+}
+
+int command_stat(const struct arguments *arguments)
+{
+    struct tks_stats stats = {.size = sizeof(stats)};
+    struct session session;
+    int status = session_open(arguments, true, &session);
+
+    if (status != CLI_OK)
+        return status;
+    status = tks_store_stats(session.store, &stats);
+    if (status != TKS_OK)
+        status = complain_status(arguments, status, arguments->store_uri);
+    else if (arguments->json)
+        status = print_json(arguments, stats_json(arguments, &stats));
+    else
+        print_stats(arguments, &stats);
+    session_close(&session);
+    return status;
+}
+
+/* ---- plugins ----------------------------------------------------------------------------- */
+
+struct plugin_row {
+    char *name;
+    uint64_t keys;
+};
+
+struct plugin_list {
+    struct plugin_row *rows;
+    size_t count, room;
+};
+
+static int add_plugin(void *arg, const char *plugin, size_t plugin_len, uint64_t keys)
+{
+    struct plugin_list *list = arg;
+
+    (void)plugin_len;
+    if (list->count == list->room) {
+        size_t room = list->room ? 2 * list->room : 64;
+        struct plugin_row *rows = reallocarray(list->rows, room, sizeof(*rows));
+
+        if (!rows)
+            return TKS_NO_SPACE;
+        list->rows = rows;
+        list->room = room;
+    }
+    list->rows[list->count].name = strdup(plugin);
+    if (!list->rows[list->count].name)
+        return TKS_NO_SPACE;
+    list->rows[list->count++].keys = keys;
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct plugin_row *left = a, *right = b;
+
+    return strcmp(left->name, right->name);
+}
+
+static int print_plugins_json(const struct arguments *arguments, const struct plugin_list *list)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < list->count && array; i++) {
+        json_t *row = json_pack("{ss sI}", "plugin", list->rows[i].name, "keys",
+                                (json_int_t)list->rows[i].keys);
+
+        if (json_array_append_new(array, row) != 0) {
+            json_decref(array);
+            array = NULL;
+        }
+    }
+    return print_json(arguments, array);
+}
+
+static int print_plugins(const struct arguments *arguments, struct plugin_list *list)
+{
+    if (list->count > 0)
+        qsort(list->rows, list->count, sizeof(*list->rows), by_name);
+    if (arguments->json)
+        return print_plugins_json(arguments, list);
+    for (size_t i = 0; i < list->count; i++) {
+        printf("%10llu  ", (unsigned long long)list->rows[i].keys);
+        write_visible(stdout, list->rows[i].name, strlen(list->rows[i].name));
+        putchar('\n');
+    }
+    return CLI_OK;
+}
+
+static void release_plugins(struct plugin_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->rows[i].name);
+    free(list->rows);
+}
+
+int command_plugins(const struct arguments *arguments)
+{
+    struct plugin_list list = {NULL, 0, 0};
+    struct session session;
+    int status = session_open(arguments, true, &session);
+
+    if (status != CLI_OK)
+        return status;
+    status = tks_store_plugins(session.store, add_plugin, &list);
+    if (status == TKS_OK)
+        status = print_plugins(arguments, &list);
+    else
+        status = complain_status(arguments, status, arguments->store_uri);
+    release_plugins(&list);
+    session_close(&session);
+    return status;
+}
+
+/* ---- rm ---------------------------------------------------------------------------------- */
+
+int command_rm(const struct arguments *arguments)
+{
+    int status = tks_store_destroy(arguments->store_uri);
+
+    return status == TKS_OK ? CLI_OK : complain_status(arguments, status, arguments->store_uri);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* One replay, from its stream to its result: what supervisor, proof and report hand on. */
+#ifndef TICKSTATE_REPLAY_RUN_H
+#define TICKSTATE_REPLAY_RUN_H
+
+#include "cli.h"
+#include "replay/control.h"
+#include "replay/scalper.h"
+
+#include <signal.h>
+#include <sys/types.h>
+
+/** What is known of one plugin besides its slot. */
+struct replay_plugin {
+    char name[REPLAY_NAME_MAX];
+    char instrument[INSTRUMENT_NAME_MAX];
+    pid_t pid; /* 0: not running */
+    tks_state *state;
+    int64_t preempted;            /* involuntary context switches of all its processes */
+    struct scalper_book book;     /* its final state in the store */
+    struct scalper_book expected; /* the same rule on the same stream, in plain memory */
+    bool right;                   /* the two are the same */
+};
+
+/** The kill of plugin 1. */
+struct replay_kill {
+    uint64_t at;     /* ticks after which it was asked for; 0: none */
+    uint64_t latest; /* the last tick it could come in */
+    bool done;
+    struct scalper_book kept; /* what the parent read from the store after the kill */
+    uint64_t resumed_at;      /* ticks in the state when the new process began */
+    bool right;
+};
+
+struct replay {
+    const struct arguments *arguments;
+    const char *store_uri;
+    struct replay_control *control;
+    int control_fd;
+    tks_store *store;
+    uint64_t ticks; /* in the stream */
+    int64_t span_ns;
+    struct replay_plugin *plugins; /* control->plugins of them */
+    struct replay_kill kill;
+    int64_t elapsed_ns;
+    struct tks_check audit;
+    struct tks_stats stats;
+    bool right;     /* everything that was to be proven */
+    int report_dir; /* -1: none */
+    /* From the store's opening to its removal these are blocked and fetched one at a time. */
+    sigset_t signals, signals_before;
+};
+
+/** The status of a failure after a one-line complaint. */
+int replay_fail_status(const struct replay *replay, int status, const char *thing);
+
+/** supervisor.c: start the plugins, kill and restart plugin 1, wait for all. */
+int replay_supervise(struct replay *replay);
+void replay_block_signals(struct replay *replay);
+void replay_unblock_signals(const struct replay *replay);
+/** Has one of the signals that end a run come? Complains then. */
+bool replay_interrupted(const struct replay *replay);
+
+/** proof.c: read the final states and compare them with the stream. */
+int replay_prove(struct replay *replay);
+/** Read a plugin's book; TKS_NOT_FOUND is a book of zeroes. */
+int replay_read_book(struct replay_plugin *plugin, struct scalper_book *book);
+
+/** report.c */
+int replay_print(const struct replay *replay);
+/** The whole result; NULL without memory. */
+json_t *replay_json(const struct replay *replay);
+/** The tables of the report, as text. */
+void replay_write_tables(const struct replay *replay, FILE *file);
+/** "1.23 µs" */
+#define DURATION_MAX 32
+const char *format_duration(uint64_t ns, char text[DURATION_MAX]);
+
+/** The percentiles that every report shows, and how they are called. */
+struct replay_percentile {
+    const char *name;
+    double share;
+};
+#define REPLAY_PERCENTILES 5
+extern const struct replay_percentile replay_percentiles[REPLAY_PERCENTILES];
+
+/** report_files.c: open the folder of --report before the run, write its files after it. */
+int replay_open_report(struct replay *replay);
+int replay_write_files(const struct replay *replay);
+
+#endif
