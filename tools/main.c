@@ -109,11 +109,11 @@ static const struct command commands[] = {
         .words = "",
         .summary = "print entries as JSON lines, as of one instant",
         .details =
-            "One line per entry: plugin, key, type, value, version, expires_at (ms since 1970 or\n"
-            "null). All lines are as of one instant; nobody is stopped for it. Bytes are written\n"
-            "{\"$bytes\":\"base64\"}; a document whose only member is named $bytes, $$bytes … "
-            "gets\n"
-            "one more $. A document's text stays as it is, but for line breaks between its tokens.",
+            "One line per entry: plugin, key, type, value, version, expires_at (ms since\n"
+            "1970 or null), all as of one instant; nobody is stopped for it. Bytes are\n"
+            "written {\"$bytes\":\"base64\"}; a document whose only member is named $bytes,\n"
+            "$$bytes and so on gets one more $. A document's text stays as it is, but for\n"
+            "line breaks between its tokens and white space around it.",
         .example = "tickstate export --store shm://desk --plugin 'scalper-*' > desk.jsonl",
         .options = OPTION_JSON | OPTION_GLOB,
         .run = command_export,
@@ -123,11 +123,10 @@ static const struct command commands[] = {
         .words = "[FILE]",
         .summary = "store the entries of an export",
         .details =
-            "Reads what export wrote, from FILE or standard input. The whole input is checked\n"
-            "before anything is stored: a bad line is named FILE:LINE and changes nothing. "
-            "Entries\n"
-            "get new versions; one whose expires_at has passed is removed. Creates the store when\n"
-            "it is missing.",
+            "Reads what export wrote, from FILE or standard input. The whole input is\n"
+            "checked before anything is stored: a bad line is named FILE:LINE and changes\n"
+            "nothing. Entries get new versions; one whose expires_at has passed is removed.\n"
+            "Creates the store when it is missing.",
         .example = "tickstate import --store shm://copy desk.jsonl",
         .options = OPTION_JSON,
         .max_words = 1,
@@ -147,13 +146,14 @@ static const struct command commands[] = {
         .words = "",
         .summary = "run scalping plugins on a stream of ticks, kill one, prove it went on",
         .details =
-            "Starts plugin processes on one store. Each decides on every tick, reads its state at\n"
-            "the top, writes it at the bottom and keeps nothing in memory between two ticks.\n"
-            "Plugin 1 is killed (SIGKILL) and started again; the report compares every plugin's\n"
-            "final state with the stream, and the exit status is 3 when a tick was lost or "
-            "counted\n"
-            "twice. What an earlier replay left in its plugins' states is removed first.\n"
-            "Without --store (and $TICKSTATE_STORE) it uses a store of its own and removes it.",
+            "Starts plugin processes on one store. Each decides on every tick, reads its\n"
+            "state at the top, writes it at the bottom and keeps nothing in memory between\n"
+            "two ticks. Plugin 1 is killed (SIGKILL) and started again; the report compares\n"
+            "every plugin's final state with the stream, and the exit status is 3 when a\n"
+            "tick was lost or counted twice. What an earlier replay left in its plugins'\n"
+            "states is removed first.\n"
+            "Without --store (and $TICKSTATE_STORE) it uses a store of its own and removes\n"
+            "it. A store that was named stays.",
         .example = "tickstate replay --ticks ticks.csv.gz --plugins 4 --report out",
         .options = OPTION_JSON | OPTION_TICKS | OPTION_PLUGINS | OPTION_SPEED | OPTION_KILL_AT |
                    OPTION_COUNT | OPTION_SEED | OPTION_REPORT | OPTION_KEEP,

@@ -45,9 +45,14 @@ static const char *write_bytes(FILE *file, const struct tks_record *record)
 
 static const char *write_document(FILE *file, const struct tks_record *record)
 {
+    struct json_span document;
     size_t len;
-    char *text = json_text_add_dollar(record->value, record->value_len, &len);
+    char *text;
 
+    /* White space around it cannot be told from the line's own. */
+    if (!json_text_value(record->value, record->value_len, &document))
+        return "the stored value is not JSON";
+    text = json_text_add_dollar(document.start, document.len, &len);
     if (!text)
         return no_memory;
     /* A line break can only stand between tokens, where a space means the same. */
@@ -199,7 +204,7 @@ static const char *json_value(const char *text, size_t len, struct record_copy *
     case '{':
     case '[':
     case 'n':
-        return keep_value(copy, TKS_TYPE_JSON, text, len);
+        return keep_value(copy, TKS_TYPE_JSON, value.start, value.len);
     case '"':
         return string_value(value, copy);
     case 't':

@@ -1,0 +1,700 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The tickstate tool as a script sees it: output, exit status, one line of complaint.
+
+Usage: test_cli.py TOOL. Every test has a store of its own and removes it.
+"""
+import base64
+import gzip
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+TOOL = None
+HEADER = "recv_ns,exch_ms,venue,symbol,kind,seq,px1,qty1,px2,qty2,aggr\n"
+FOUND, NOT_FOUND, USAGE, FAILED = 0, 1, 2, 3
+COMMANDS = ["stat", "plugins", "keys", "get", "set", "del", "check", "checkpoint", "restore",
+            "export", "import", "rm", "replay"]
+counter = 0
+
+
+def new_store():
+    global counter
+    counter += 1
+    return "shm://tickstate-test-cli-%d-%d" % (os.getpid(), counter)
+
+
+def leftovers(part):
+    return [name for name in os.listdir("/dev/shm") if part in name]
+
+
+def some_ticks(count, step_ns=250000):
+    """A small market: two instruments, quotes that lean to and fro, a trade now and then."""
+    rows = []
+    for i in range(count):
+        recv = 1700000000000000000 + i * step_ns
+        symbol = ("spot", "BTCUSDT") if i % 3 else ("usdm", "ETHUSDT")
+        mid = 60000 + (i * 7919) % 200 / 10 if i % 3 else 2600 + (i * 104729) % 100 / 100
+        lean = ((i * 31) % 100) / 100
+        if i % 5 == 4:
+            rows.append("%d,%d,%s,%s,T,%d,%.2f,0.5,,,%s" %
+                        (recv, recv // 1000000, *symbol, i + 1, mid, "BS"[i % 2]))
+        else:
+            rows.append("%d,,%s,%s,Q,%d,%.2f,%.3f,%.2f,%.3f," %
+                        (recv, *symbol, i + 1, mid - 0.01, 1 + 9 * lean, mid, 10 - 9 * lean))
+    return HEADER + "".join(row + "\n" for row in rows)
+
+
+class ToolTest(unittest.TestCase):
+    def setUp(self):
+        self.store = new_store()
+        self.environment = dict(os.environ, TICKSTATE_STORE=self.store)
+        self.folder = tempfile.TemporaryDirectory(prefix="tickstate-test-")
+        self.addCleanup(self.folder.cleanup)
+        self.addCleanup(self.remove_store)
+
+    def remove_store(self):
+        subprocess.run([TOOL, "rm"], env=self.environment, capture_output=True, check=False)
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def write(self, name, content):
+        with open(self.path(name), "wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
+        return self.path(name)
+
+    def run_tool(self, *words, stdin=b"", store=None, timeout=120):
+        environment = dict(self.environment)
+        if store is not None:
+            environment["TICKSTATE_STORE"] = store
+        return subprocess.run([TOOL, *words], input=stdin, env=environment, capture_output=True,
+                              timeout=timeout, check=False)
+
+    def assert_line(self, text, *parts):
+        """One line of complaint that names the tool and what it is about."""
+        self.assertTrue(text.endswith(b"\n") and text.count(b"\n") == 1, text)
+        self.assertTrue(text.startswith(b"tickstate: "), text)
+        for part in parts:
+            self.assertIn(part if isinstance(part, bytes) else part.encode(), text)
+
+    def good(self, *words, **options):
+        result = self.run_tool(*words, **options)
+        self.assertEqual((result.returncode, result.stderr), (FOUND, b""), (words, result))
+        return result.stdout
+
+    def bad(self, status, *words, names=(), **options):
+        result = self.run_tool(*words, **options)
+        self.assertEqual(result.returncode, status, (words, result))
+        self.assert_line(result.stderr, *names)
+        return result
+
+    def export(self, *words, **options):
+        return [json.loads(line) for line in self.good("export", *words, **options).splitlines()]
+
+
+class Usage(ToolTest):
+    def test_help(self):
+        text = self.good("--help").decode()
+        for command in COMMANDS:
+            self.assertRegex(text, r"(?m)^  %s " % command)
+            own = self.good(command, "--help").decode()
+            self.assertTrue(own.startswith("Usage: tickstate %s" % command), own)
+            self.assertIn("Example: tickstate %s" % command, own)
+            self.assertIn("--store", own)
+        self.assertEqual(self.good("-h").decode(), text)
+
+    def test_version(self):
+        self.assertRegex(self.good("--version"), rb"^tickstate \d+\.\d+\.\d+\n$")
+
+    def test_wrong_usage(self):
+        for words, names in [
+                ([], ["command"]), (["frobnicate"], ["frobnicate"]), (["get"], ["plugin"]),
+                (["get", "p"], ["get", "key"]), (["get", "p", "k", "x"], ["'x'"]),
+                (["set", "p", "k"], ["value"]), (["set", "p", "k", "v", "--type", "int"], ["int"]),
+                (["set", "p", "k", "v", "--ttl", "0"], ["--ttl"]),
+                (["set", "p", "k", "v", "--ttl", "soon"], ["soon"]),
+                (["set", "p", "k", "v", "--ttl"], ["--ttl"]),
+                (["stat", "--raw"], ["--raw"]), (["stat", "--frob"], ["--frob"]),
+                (["stat", "word"], ["word"]), (["keys", "--plugin", ""], ["--plugin"]),
+                (["get", "p", "k", "--raw", "--json"], ["--raw"]),
+                (["replay", "--plugins", "0"], ["--plugins"]),
+                (["replay", "--speed", "warp"], ["warp"]),
+                (["replay", "--count", "-1"], ["--count"])]:
+            with self.subTest(words=words):
+                self.bad(USAGE, *words, names=names)
+        self.assertEqual(leftovers(self.store[6:]), [])
+
+    def test_bad_uri(self):
+        self.bad(USAGE, "stat", "--store", "shm://", names=["stat", "shm://"])
+        self.bad(USAGE, "stat", "--store", "shm://a/b", names=["a/b"])
+        self.bad(FAILED, "stat", "--store", "carrier-pigeon://x", names=["carrier-pigeon"])
+
+    def test_bad_names(self):
+        self.bad(USAGE, "set", "p", "", "v")
+        self.bad(USAGE, "set", "p", "k" * 256, "v")
+        self.bad(USAGE, "set", b"\xff", "k", "v")
+        self.assertEqual(leftovers(self.store[6:]), [])
+        self.good("set", "p" * 255, "k" * 255, "v")
+        self.assertEqual(self.good("get", "p" * 255, "k" * 255), b"v\n")
+
+    def test_complaint_stays_one_line(self):
+        self.good("set", "p", "k", "v")
+        self.bad(NOT_FOUND, "get", "p", "two\nlines\x1b[31m", names=["two\\x0Alines\\x1B"])
+
+    def test_reading_creates_nothing(self):
+        for words in (["stat"], ["plugins"], ["keys", "p"], ["get", "p", "k"], ["del", "p", "k"],
+                      ["check"], ["export"], ["rm"]):
+            with self.subTest(words=words):
+                self.bad(NOT_FOUND, *words, names=[words[0], self.store])
+        self.assertEqual(leftovers(self.store[6:]), [])
+
+    def test_not_supported_yet(self):
+        for command in ("checkpoint", "restore"):
+            self.bad(FAILED, command, names=[command, "TKS_UNSUPPORTED"])
+
+    def test_write_error(self):
+        self.good("set", "p", "k", "v")
+        for words in (["stat"], ["keys", "p"], ["get", "p", "k"], ["export"], ["--help"]):
+            with self.subTest(words=words), open("/dev/full", "wb") as full:
+                result = subprocess.run([TOOL, *words], env=self.environment, stdout=full,
+                                        stderr=subprocess.PIPE, check=False)
+                self.assertEqual(result.returncode, FAILED)
+                self.assert_line(result.stderr, "standard output")
+
+    def test_closed_pipe(self):
+        self.good("import", stdin=b"".join(
+            b'{"plugin":"p","key":"k%d","type":"string","value":"%s"}\n' % (i, b"x" * 900)
+            for i in range(100)))
+        reader, writer = os.pipe()
+        os.close(reader)
+        result = subprocess.run([TOOL, "export"], env=self.environment, stdout=writer,
+                                stderr=subprocess.PIPE, check=False)
+        os.close(writer)
+        self.assertEqual(result.returncode, FAILED)
+        self.assert_line(result.stderr, "export", "ipe")
+
+
+class Values(ToolTest):
+    def test_both_forms_and_store_option(self):
+        other = new_store()
+        self.good("set", "--plugin", "p", "k", "one", "--store", other)
+        self.good("--store", other, "set", "p", "k2", "two")
+        self.assertEqual(self.good("get", "p", "k", "--store=" + other), b"one\n")
+        self.assertEqual(self.good("get", "--store", other, "--plugin", "p", "k2"), b"two\n")
+        self.bad(NOT_FOUND, "get", "p", "k")
+        self.good("rm", "--store", other)
+        self.bad(NOT_FOUND, "rm", "--store", other, names=["rm", other])
+
+    def test_types(self):
+        for kind, text, shown, value in [
+                ("i64", "-5", "-5", -5), ("i64", str(2**63 - 1), str(2**63 - 1), 2**63 - 1),
+                ("i64", str(-2**63), str(-2**63), -2**63),
+                ("f64", "2", "2.0", 2.0), ("f64", "0.1", "0.1", 0.1), ("f64", "-.5", "-0.5", -0.5),
+                ("f64", "1e300", "1e+300", 1e300), ("f64", "-0.0", "-0.0", -0.0),
+                ("f64", "0.30000000000000004", "0.30000000000000004", 0.30000000000000004),
+                ("bool", "true", "true", True), ("bool", "false", "false", False),
+                ("string", "", "", ""), ("string", "grün 🚀", "grün 🚀", "grün 🚀"),
+                ("json", '{"a": [1, null]}', '{"a": [1, null]}', {"a": [1, None]}),
+                ("json", "null", "null", None)]:
+            with self.subTest(kind=kind, text=text):
+                self.good("set", "p", "k", text, "--type", kind)
+                self.assertEqual(self.good("get", "p", "k").decode(), shown + "\n")
+                entry = json.loads(self.good("get", "p", "k", "--json"))
+                self.assertEqual((entry["plugin"], entry["key"], entry["type"]), ("p", "k", kind))
+                self.assertEqual(repr(entry["value"]), repr(value))
+                self.assertGreater(entry["version"], 0)
+
+    def test_default_type_is_string(self):
+        self.good("set", "p", "k", "17")
+        self.assertEqual(json.loads(self.good("get", "p", "k", "--json"))["type"], "string")
+
+    def test_json_scalars_become_their_type(self):
+        for text, kind in [("true", "bool"), ('"text"', "string"), ("17", "i64"), ("1.5", "f64"),
+                           (str(2**63), "f64"), (" [1] ", "json"), (" -3 ", "i64")]:
+            with self.subTest(text=text):
+                self.good("set", "p", "k", text, "--type", "json")
+                self.assertEqual(json.loads(self.good("get", "p", "k", "--json"))["type"], kind)
+                self.good("set", "p", "k", text, "--type", "json", "--ttl", "60000")
+                self.assertEqual(json.loads(self.good("get", "p", "k", "--json"))["type"], kind)
+
+    def test_bad_values_store_nothing(self):
+        for kind, text in [("i64", "1.5"), ("i64", str(2**63)), ("i64", ""), ("f64", "nan"),
+                           ("f64", "inf"), ("f64", "1e999"), ("f64", "0x10"), ("bool", "yes"),
+                           ("json", "{"), ("json", ""), ("json", "01"), ("json", '{"a":1,}'),
+                           ("json", "1e999"), ("string", b"\xff"), ("string", b"\xed\xa0\x80")]:
+            with self.subTest(kind=kind, text=text):
+                self.bad(USAGE, "set", "p", "k", text, "--type", kind, names=["p/k"])
+        self.assertEqual(leftovers(self.store[6:]), [])
+
+    def test_bytes(self):
+        nasty = bytes(range(256)) + b"\\\n\0"
+        self.good("set", "p", "k", "-", "--type", "bytes", stdin=nasty)
+        self.assertEqual(self.good("get", "p", "k", "--raw"), nasty)
+        shown = self.good("get", "p", "k")
+        self.assertEqual(shown.count(b"\n"), 1)
+        self.assertTrue(shown.startswith(b"\\x00\\x01"), shown)
+        self.assertIn(b" !\"#$%&'()*+,-./0123456789:;<=>?@ABC", shown)
+        entry = json.loads(self.good("get", "p", "k", "--json"))
+        self.assertEqual(base64.b64decode(entry["value"]["$bytes"]), nasty)
+        self.good("set", "p", "one", "1", "--type", "bytes")
+        self.assertEqual(self.good("get", "p", "one"), b"1\n")
+        self.good("set", "p", "empty", "", "--type", "bytes")
+        self.assertEqual(self.good("get", "p", "empty", "--raw"), b"")
+
+    def test_stdin_and_raw(self):
+        text = "zwei\nZeilen\0".encode()
+        self.good("set", "p", "k", "-", stdin=text)
+        self.assertEqual(self.good("get", "p", "k", "--raw"), text)
+        self.good("set", "p", "n", "-", "--type", "i64", stdin=b"42\n")
+        self.assertEqual(self.good("get", "p", "n"), b"42\n")
+        self.assertEqual(self.good("get", "p", "n", "--raw"), (42).to_bytes(8, sys.byteorder))
+        large = os.urandom(50000)
+        self.good("set", "p", "large", "-", "--type", "bytes", stdin=large)
+        self.assertEqual(self.good("get", "p", "large", "--raw"), large)
+
+    def test_dash_words(self):
+        self.good("set", "p", "--", "--key", "--value")
+        self.assertEqual(self.good("get", "p", "--", "--key"), b"--value\n")
+
+    def test_not_found(self):
+        self.good("set", "p", "k", "v")
+        self.assertEqual(self.bad(NOT_FOUND, "get", "p", "x", names=["p/x"]).stdout, b"")
+        self.assertEqual(self.bad(NOT_FOUND, "get", "p", "x", "--json").stdout, b"")
+        self.bad(NOT_FOUND, "get", "q", "k", names=["q/k"])
+
+    def test_ttl(self):
+        for kind, text in [("string", "v"), ("i64", "7"), ("bytes", "b"), ("json", "[]")]:
+            self.good("set", "p", kind, text, "--type", kind, "--ttl", "700")
+        self.good("set", "p", "long", "v", "--ttl", str(2**63 - 1))
+        end = time.time() + 0.7
+        self.assertEqual(self.good("get", "p", "i64"), b"7\n")
+        entry = [line for line in self.export() if line["key"] == "i64"][0]
+        self.assertLess(abs(entry["expires_at"] - end * 1000), 400)
+        time.sleep(0.9)
+        for kind in ("string", "i64", "bytes", "json"):
+            self.bad(NOT_FOUND, "get", "p", kind)
+        self.assertEqual(self.good("get", "p", "long"), b"v\n")
+        self.assertEqual(self.good("keys", "p"), b"long\n")
+
+    def test_set_clears_a_ttl(self):
+        self.good("set", "p", "k", "v", "--ttl", "300")
+        self.good("set", "p", "k", "w")
+        time.sleep(0.4)
+        self.assertEqual(self.good("get", "p", "k"), b"w\n")
+
+    def test_del(self):
+        self.good("set", "p", "k", "v")
+        self.assertEqual(json.loads(self.good("del", "p", "k", "--json")),
+                         {"plugin": "p", "key": "k", "deleted": True})
+        self.assertEqual(json.loads(self.good("del", "--plugin", "p", "k", "--json"))["deleted"],
+                         False)
+        self.assertEqual(self.good("del", "p", "k"), b"")
+        self.bad(NOT_FOUND, "get", "p", "k")
+
+
+class Listings(ToolTest):
+    def test_keys_and_plugins(self):
+        names = ["b", "a", "ключ", "with space", "new\nline", "back\\slash", "🚀"]
+        for name in names:
+            self.good("set", "p", name, "v")
+        self.good("set", "quote\"", "k", "v")
+        self.assertEqual(json.loads(self.good("keys", "p", "--json")),
+                         sorted(names, key=lambda name: name.encode()))
+        shown = self.good("keys", "--plugin", "p").decode().split("\n")
+        self.assertIn("new\\x0Aline", shown)
+        self.assertIn("back\\\\slash", shown)
+        self.assertIn("ключ", shown)
+        self.assertEqual(json.loads(self.good("plugins", "--json")),
+                         [{"plugin": "p", "keys": len(names)}, {"plugin": "quote\"", "keys": 1}])
+        self.assertEqual(self.good("plugins").decode().split(), ["7", "p", "1", 'quote"'])
+        self.assertEqual(self.good("keys", "nobody"), b"")
+        self.assertEqual(json.loads(self.good("keys", "nobody", "--json")), [])
+
+    def test_stat(self):
+        self.good("set", "p", "k", "v")
+        stats = json.loads(self.good("stat", "--json"))
+        self.assertEqual(stats["store"], self.store)
+        for name in ("size_bytes", "used_bytes", "retired_bytes", "keys", "plugins", "states",
+                     "recovered", "evicted", "created_ms", "mode"):
+            self.assertIsInstance(stats[name], int, name)
+        self.assertIs(stats["prefaulted"], False)
+        self.assertEqual((stats["keys"], stats["plugins"], stats["mode"]), (1, 1, 0o600))
+        text = self.good("stat").decode()
+        self.assertRegex(text, r"(?m)^keys +1$")
+        self.assertRegex(text, r"(?m)^mode +0600")
+
+    def test_check(self):
+        self.good("set", "p", "k", "v")
+        check = json.loads(self.good("check", "--json"))
+        self.assertIs(check["ok"], True)
+        self.assertEqual((check["leaked_blocks"], check["keys"]), (0, 1))
+        self.assertRegex(self.good("check").decode(), r"(?m)^leaked +0 blocks$")
+
+
+class Exchange(ToolTest):
+    def line(self, **members):
+        return json.dumps({"plugin": "p", "key": "k", **members}, ensure_ascii=False) + "\n"
+
+    def test_lines(self):
+        self.good("set", "p", "k", "v", "--ttl", "60000")
+        self.good("set", "q", "f", "3", "--type", "f64")
+        entries = self.export()
+        self.assertEqual({e["plugin"] for e in entries}, {"p", "q"})
+        for entry in entries:
+            self.assertEqual(list(entry), ["plugin", "key", "type", "value", "version",
+                                           "expires_at"])
+        self.assertIn(b'"value":3.0,', self.good("export", "--plugin", "q"))
+        self.assertEqual([e["plugin"] for e in self.export("--plugin", "[p]*")], ["p"])
+        self.assertEqual(self.good("export", "--plugin", "nobody*"), b"")
+        self.assertIsNone(self.export("--plugin", "q", "--json")[0]["expires_at"])
+
+    def test_round_trip(self):
+        documents = ['{"$bytes":"not base64"}', '{"$$bytes":1}', '{"\\u0024bytes":[]}',
+                     '{"$bytes":1,"$bytes":2}', '{"$bytes":1,"other":2}', '{"$byte":1}', '{}',
+                     '[]', 'null', '[{"$bytes":"inner"}]', '{ "$bytes" : {"$bytes":"x"} }',
+                     '{"big":123456789012345678901234567890,"precise":1.10,"e":1E5}',
+                     '{"b":1,"a":2,"b":3}', '["\\ud83d\\ude80","\\u0000","\\/","ü"]',
+                     '[[[[[[1]]]]]]', '  {"spaced" :  1}  ']
+        for number, text in enumerate(documents):
+            self.good("set", "doc", "d%d" % number, text, "--type", "json")
+        self.good("set", "doc", "lines", '{"a":\n  [1,\r\n\t2]}', "--type", "json")
+        values = [bytes(range(256)), b"", b"\0", b"a", b"ab", b"abc", os.urandom(1000)]
+        for number, value in enumerate(values):
+            self.good("set", "bytes", "b%d" % number, "-", "--type", "bytes", stdin=value)
+        texts = ["", "plain", "a\0b", "\"quoted\\\"", "\u2028\x7f\x01", "🚀 ü ß", '{"$bytes":"aa=="}']
+        for number, value in enumerate(texts):
+            self.good("set", "text", "t%d" % number, "-", stdin=value.encode())
+        for number, value in enumerate(["0", "1e-320", "-0.0", "1.7976931348623157e308", "0.1",
+                                        "123456789.123456789", "5e-324", "1e22"]):
+            self.good("set", "f", "f%d" % number, value, "--type", "f64")
+        self.good("set", "n\u00fc\"\\\n", "k\t\u2028", "1", "--type", "i64", "--ttl", "86400000")
+        first = self.good("export")
+        copy = new_store()
+        count = len(first.splitlines())
+        self.assertEqual(self.good("import", stdin=first, store=copy).decode(),
+                         "%d entries stored\n" % count)
+        second = self.good("export", store=copy)
+
+        def content(export):
+            lines = [re.sub(rb'"version":\d+', b"", line) for line in export.splitlines()]
+            return sorted(re.sub(rb'"expires_at":\d+', b"", line) for line in lines)
+
+        self.assertEqual(content(first), content(second))
+        for number, text in enumerate(documents):
+            self.assertEqual(self.good("get", "doc", "d%d" % number, "--raw", store=copy).decode(),
+                             text.strip())
+        self.assertEqual(json.loads(self.good("get", "doc", "lines", store=copy)), {"a": [1, 2]})
+        for number, value in enumerate(values):
+            self.assertEqual(self.good("get", "bytes", "b%d" % number, "--raw", store=copy), value)
+        for number, value in enumerate(texts):
+            self.assertEqual(self.good("get", "text", "t%d" % number, "--raw", store=copy).decode(),
+                             value)
+        expiries = [[e["expires_at"] for e in map(json.loads, export.splitlines())
+                     if e["expires_at"]] for export in (first, second)]
+        self.assertLessEqual(abs(expiries[0][0] - expiries[1][0]), 5)
+        self.good("rm", store=copy)
+
+    def test_bytes_escape(self):
+        self.good("set", "p", "b", "raw", "--type", "bytes")
+        self.good("set", "p", "d", '{"$bytes":"x"}', "--type", "json")
+        self.good("set", "p", "d2", '{"$$bytes":"x"}', "--type", "json")
+        self.good("set", "p", "plain", '{"$bytes":1,"b":2}', "--type", "json")
+        values = {entry["key"]: entry["value"] for entry in self.export()}
+        self.assertEqual(values, {"b": {"$bytes": "cmF3"}, "d": {"$$bytes": "x"},
+                                  "d2": {"$$$bytes": "x"}, "plain": {"$bytes": 1, "b": 2}})
+
+    def test_import_forms(self):
+        path = self.write("in.jsonl", "\n" + self.line(type="i64", value=1) + "  \n" +
+                          '{"value" : 2 , "type":"f64" , "key":"\\u0066","plugin":"p"}')
+        self.assertEqual(json.loads(self.good("import", path, "--json")), {"stored": 2})
+        self.assertEqual(self.good("get", "p", "f"), b"2.0\n")
+        with open(path, "rb") as file:
+            result = subprocess.run([TOOL, "import"], stdin=file, env=self.environment,
+                                    capture_output=True, check=False)
+        self.assertEqual((result.returncode, result.stdout), (FOUND, b"2 entries stored\n"))
+        self.good("import", "-", stdin=self.line(type="bool", value=True).encode())
+        self.assertEqual(self.good("get", "p", "k"), b"true\n")
+        self.assertEqual(self.good("import"), b"0 entries stored\n")
+
+    def test_expired_entries_are_removed(self):
+        self.good("set", "p", "k", "v")
+        self.good("import", stdin=self.line(type="i64", value=1, expires_at=1000).encode())
+        self.bad(NOT_FOUND, "get", "p", "k")
+
+    def test_bad_lines_change_nothing(self):
+        good = self.line(type="i64", value=1)
+        for wrong in [
+                "{", "[]", "17", "nonsense", good.rstrip() + "}", self.line(),
+                self.line(type="i64"), self.line(type="int", value=1), self.line(type="i64", value=1.5),
+                self.line(type="i64", value="1"), self.line(type="i64", value=2**63),
+                self.line(type="f64", value="1"), self.line(type="bool", value=0),
+                self.line(type="string", value=1), self.line(type="bytes", value="YQ=="),
+                self.line(type="bytes", value={"$bytes": "YQ="}),
+                self.line(type="bytes", value={"$bytes": "YR=="}),
+                self.line(type="bytes", value={"$$bytes": "YQ=="}),
+                self.line(type="json", value={"$bytes": "YQ=="}), self.line(type="json", value=1),
+                self.line(type="i64", value=1, expires_at="soon"),
+                self.line(type="i64", value=1, expires_at=-1),
+                self.line(type="i64", value=1, version="x"), self.line(type="i64", value=1, ttl=5),
+                self.line(type="i64", value=1, key=""), self.line(type="i64", value=1, key="a\0b"),
+                self.line(type="i64", value=1, plugin="x" * 256),
+                '{"plugin":"p","plugin":"q","key":"k","type":"i64","value":1}\n',
+                '{"plugin":"p","key":"k","type":"f64","value":1e999}\n',
+                '{"plugin":"p","key":"k","type":"string","value":"\\ud800"}\n',
+                b'{"plugin":"p","key":"k","type":"string","value":"\xff"}\n']:
+            with self.subTest(wrong=wrong):
+                data = wrong if isinstance(wrong, bytes) else wrong.encode()
+                path = self.write("bad.jsonl", good.encode() + b"\n" + data)
+                self.bad(FAILED, "import", path, names=[path + ":3: "])
+                self.bad(FAILED, "import", stdin=good.encode() + data,
+                         names=["standard input:2: "])
+        self.assertEqual(leftovers(self.store[6:]), [])
+
+    def test_missing_file(self):
+        self.bad(FAILED, "import", self.path("nothing"), names=["nothing", "No such file"])
+
+
+class Replay(ToolTest):
+    def replay(self, *words, **options):
+        return json.loads(self.good("replay", "--json", *words, **options))
+
+    def assert_right(self, report, ticks, plugins=4):
+        self.assertIs(report["right"], True)
+        self.assertEqual((report["ticks"], len(report["plugins"])), (ticks, plugins))
+        self.assertEqual(report["leaked_blocks"], 0)
+        for plugin in report["plugins"]:
+            self.assertIs(plugin["right"], True)
+            self.assertEqual(plugin["state"]["ticks"], ticks)
+            state, latency = plugin["state"], plugin["latency_ns"]
+            self.assertGreaterEqual(state["decisions"], state["trades"] + state["blocked"])
+            order = [latency[name] for name in ("p50", "p99", "p99.9", "p99.99", "max")]
+            self.assertEqual(order, sorted(order))
+            self.assertGreater(order[0], 0)
+
+    def test_generated_with_kill(self):
+        report = self.replay("--count", "3000", "--kill-at", "1000")
+        self.assert_right(report, 3000)
+        kill = report["kill"]
+        self.assertIs(kill["right"], True)
+        self.assertEqual(kill["asked_after_ticks"], 1000)
+        self.assertGreaterEqual(kill["state_after_kill"]["ticks"], 1000)
+        self.assertLess(kill["state_after_kill"]["ticks"], 3000)
+        self.assertEqual(kill["state_after_kill"]["ticks"], kill["resumed_at_ticks"])
+        self.assertGreater(sum(p["state"]["trades"] for p in report["plugins"]), 0)
+        # A store that was named stays, with what the plugins keep.
+        self.assertIn("replay-scalper-1", self.good("plugins").decode())
+        self.assertIn("book", json.loads(self.good("keys", "replay-scalper-1", "--json")))
+        self.assertEqual(int(self.good("get", "replay-scalper-1", "position")),
+                         report["plugins"][0]["state"]["position"])
+        self.good("check")
+
+    def test_a_kill_changes_nothing(self):
+        def states(*words):
+            return [p["state"] for p in self.replay("--count", "2000", *words)["plugins"]]
+
+        calm = states("--kill-at", "0")
+        self.assertEqual(calm, states("--kill-at", "700"))
+        self.assertEqual(calm, states())
+        self.assertNotEqual(calm, states("--seed", "2"))
+        self.assertEqual(calm[:2], states("--plugins", "2"))
+
+    def test_tiny_streams(self):
+        for count in ("1", "2", "3"):
+            self.assert_right(self.replay("--count", count, "--plugins", "1"), int(count), 1)
+
+    def test_kill_in_the_last_tick(self):
+        report = self.replay("--count", "500", "--kill-at", "499", "--plugins", "1")
+        self.assert_right(report, 500, 1)
+        self.assertEqual(report["kill"]["resumed_at_ticks"], 499)
+
+    def test_kill_beyond_the_end(self):
+        self.bad(USAGE, "replay", "--count", "10", "--kill-at", "10", names=["--kill-at"])
+
+    def test_csv_and_gzip(self):
+        text = some_ticks(2000)
+        plain = self.write("ticks.csv", text)
+        packed = self.write("ticks.csv.gz", gzip.compress(text.encode()))
+        dos = self.write("dos.csv", text.replace("\n", "\r\n").rstrip())
+        reports = [self.replay("--ticks", path, "--plugins", "2") for path in (plain, packed, dos)]
+        for report in reports:
+            self.assert_right(report, 2000, 2)
+        states = [[p["state"] for p in report["plugins"]] for report in reports]
+        self.assertEqual(states[0], states[1])
+        self.assertEqual(states[0], states[2])
+        self.assertEqual({p["follows"] for p in reports[0]["plugins"]},
+                         {"spot:BTCUSDT", "usdm:ETHUSDT"})
+
+    def test_bad_ticks(self):
+        row = "1700000000000000000,,spot,BTC,Q,1,10,1,11,1,\n"
+        for line, text in [
+                (1, ""), (1, "recv_ns\n"), (2, HEADER + "x\n"), (2, HEADER + row.replace(",Q,", ",X,")),
+                (2, HEADER + row.replace(",10,", ",ten,")), (2, HEADER + row.replace(",10,", ",nan,")),
+                (2, HEADER + row.replace("spot", "")), (2, HEADER + row.replace(",\n", ",B\n")),
+                (2, HEADER + row.replace(",Q,", ",T,")), (2, HEADER + row.rstrip() + ",\n"),
+                (2, HEADER + "\n"), (2, HEADER + row.replace(",1,10", ",one,10")),
+                (3, HEADER + row + row.replace("17", "16", 1)),
+                (2, HEADER + "x" * 5000 + "\n")]:
+            with self.subTest(text=text[-60:]):
+                path = self.write("bad.csv", text)
+                self.bad(FAILED, "replay", "--ticks", path, names=["%s:%d: " % (path, line)])
+        path = self.write("cut.csv.gz", gzip.compress(some_ticks(2000).encode())[:-2000])
+        self.bad(FAILED, "replay", "--ticks", path, names=[path])
+        self.bad(FAILED, "replay", "--ticks", self.write("none.csv", HEADER), names=["no ticks"])
+        self.bad(FAILED, "replay", "--ticks", self.path("nothing"), names=["No such file"])
+        self.bad(FAILED, "replay", "--ticks", self.folder.name, names=["not a regular file"])
+        self.assertEqual(leftovers(self.store[6:]), [])
+
+    def test_real_speed(self):
+        path = self.write("ticks.csv", some_ticks(400, 1000000))
+        begin = time.monotonic()
+        report = self.replay("--ticks", path, "--speed", "real", "--plugins", "2")
+        self.assert_right(report, 400, 2)
+        self.assertGreater(time.monotonic() - begin, 0.4)
+
+    def test_text(self):
+        text = self.good("replay", "--count", "1000").decode()
+        for part in ("p50", "p99.9", "p99.99", "max", "ticks/s", "kill ", "went on", "exactly once"):
+            self.assertIn(part, text)
+        self.assertNotIn("WRONG", text)
+
+    def test_report(self):
+        folder = self.path("report")
+        result = self.run_tool("replay", "--count", "2000", "--report", folder)
+        self.assertEqual(result.returncode, FOUND, result)
+        with open(os.path.join(folder, "report.json"), encoding="utf-8") as file:
+            report = json.load(file)
+        self.assert_right(report, 2000)
+        with open(os.path.join(folder, "latency.csv"), encoding="utf-8") as file:
+            rows = [line.strip().split(",") for line in file]
+        self.assertEqual(rows[0], ["plugin", "from_ns", "to_ns", "ticks", "share_not_above"])
+        self.assertEqual({row[0] for row in rows[1:]}, {"1", "2", "3", "4"})
+        self.assertEqual(sum(int(row[3]) for row in rows[1:] if row[0] == "2"), 2000)
+        self.assertEqual(float(rows[-1][4]), 1.0)
+        with open(os.path.join(folder, "report.md"), encoding="utf-8") as file:
+            markdown = file.read()
+        self.assertIn("replay-scalper-1", markdown)
+        if os.path.exists(os.path.join(folder, "latency.svg")):
+            with open(os.path.join(folder, "latency.svg"), encoding="utf-8") as file:
+                picture = file.read()
+            self.assertIn("latency", picture)
+            self.assertIn("latency.svg", markdown)
+            self.assertEqual(result.stderr, b"")
+        else:
+            self.assert_line(result.stderr, "latency.svg", "left out")
+
+    def test_report_without_gnuplot(self):
+        folder = self.path("report")
+        self.environment["PATH"] = self.folder.name
+        result = self.run_tool("replay", "--count", "100", "--report", folder)
+        self.assertEqual(result.returncode, FOUND)
+        self.assert_line(result.stderr, "latency.svg", "gnuplot is not installed")
+        self.assertFalse(os.path.exists(os.path.join(folder, "latency.svg")))
+
+    def test_report_folder_is_checked_first(self):
+        path = self.write("file", "x")
+        self.bad(FAILED, "replay", "--report", path, names=[path])
+        self.assertEqual(leftovers(self.store[6:]), [])
+
+    def test_own_store(self):
+        before = set(leftovers("tickstate-replay"))
+        self.good("replay", "--count", "300", store="")
+        self.assertEqual(set(leftovers("tickstate-replay")), before)
+        self.good("replay", "--count", "300", "--keep", store="")
+        kept = sorted(set(leftovers("tickstate-replay")) - before)
+        self.assertGreaterEqual(len(kept), 1)
+        name = re.match(r"(tickstate-replay-\d+)", kept[0]).group(1)
+        self.assertIn(b"replay-scalper-1", self.good("plugins", "--store", "shm://" + name))
+        self.good("rm", "--store", "shm://" + name)
+
+    def start_slow(self, **options):
+        path = self.write("slow.csv", some_ticks(200, 500000000))
+        return subprocess.Popen([TOOL, "replay", "--ticks", path, "--speed", "real", "--plugins",
+                                 "3"], env=self.environment, stdout=subprocess.PIPE,
+                                **{"stderr": subprocess.PIPE, **options})
+
+    @staticmethod
+    def children(pid):
+        with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+
+    def wait_for_children(self, pid, count):
+        end = time.monotonic() + 10
+        while len(self.children(pid)) < count and time.monotonic() < end:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        return self.children(pid)
+
+    def test_interrupt(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process = self.start_slow()
+            children = self.wait_for_children(process.pid, 3)
+            self.assertEqual(len(children), 3)
+            process.send_signal(number)
+            _, stderr = process.communicate(timeout=10)
+            self.assertEqual(process.returncode, FAILED)
+            self.assert_line(stderr, "interrupted")
+            self.assertFalse([pid for pid in children if os.path.exists("/proc/%d" % pid)])
+        self.good("check")
+
+    def test_a_plugin_that_dies_ends_the_run(self):
+        process = self.start_slow()
+        children = self.wait_for_children(process.pid, 3)
+        os.kill(children[1], signal.SIGKILL)
+        _, stderr = process.communicate(timeout=10)
+        self.assertEqual(process.returncode, FAILED)
+        self.assert_line(stderr, "replay-scalper-2", "signal 9")
+        self.assertFalse([pid for pid in children if os.path.exists("/proc/%d" % pid)])
+
+    def test_plugins_do_not_outlive_their_parent(self):
+        process = self.start_slow()
+        children = self.wait_for_children(process.pid, 3)
+        process.kill()
+        process.communicate(timeout=10)
+
+        def alive(pid):
+            try:
+                with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as file:
+                    return file.read().rpartition(")")[2].split()[0] not in "ZX"
+            except FileNotFoundError:
+                return False
+
+        end = time.monotonic() + 5
+        while any(map(alive, children)) and time.monotonic() < end:
+            time.sleep(0.02)
+        self.assertFalse([pid for pid in children if alive(pid)])
+        self.good("check")
+
+    def test_another_writer_is_noticed(self):
+        process = self.start_slow()
+        self.wait_for_children(process.pid, 3)
+        self.good("del", "replay-scalper-2", "book")
+        _, stderr = process.communicate(timeout=10)
+        self.assertEqual(process.returncode, FAILED)
+        self.assert_line(stderr, "replay-scalper-2", "somebody else")
+
+    def test_progress_on_a_terminal_only(self):
+        controller, terminal = pty.openpty()
+        process = self.start_slow(stderr=terminal)
+        os.close(terminal)
+        seen = b""
+        while b"ticks" not in seen:
+            seen += os.read(controller, 1000)
+        self.assertIn(b"replay: ", seen)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        os.close(controller)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: test_cli.py TOOL [UNITTEST WORDS]")
+    TOOL = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
