@@ -214,8 +214,8 @@ static int run_stream(struct plugin *plugin, struct tick_source *source, uint64_
         if (status != CLI_OK)
             return status;
         atomic_store_explicit(&plugin->slot->ticks, number, memory_order_relaxed);
-        if (number == kill_at)
-            kill(getppid(), SIGUSR1); /* and go on: the kill comes when it comes */
+        if (number == kill_at && (int)getppid() == control->parent)
+            kill(control->parent, SIGUSR1); /* and go on: the kill comes when it comes */
     }
     return got < 0 ? fail(plugin, "ticks", error) : CLI_OK;
 }

@@ -18,6 +18,10 @@
  * kill after it leaves the tick done. What is written before (cooldown, ban) carries the number of
  * its tick, and a later look at it from the same tick ignores it: the tick that is done again
  * decides as if it were the first time.
+ *
+ * The clock of a tick is its receive time, mostly long ago. To the store's own clock a cooldown set
+ * then has expired: it is right that a get outside of the replay, or a sweep, purges it. Whoever
+ * does that in a running replay changes its decisions, and the proof says so.
  */
 #ifndef TICKSTATE_REPLAY_H
 #define TICKSTATE_REPLAY_H

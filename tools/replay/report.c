@@ -165,14 +165,17 @@ int replay_print(const struct replay *replay)
         json_decref(json);
         return status;
     }
-    printf("%s ticks of %s (%s of market time) to each of %d plugin processes, in %s\n\n",
+    printf("%s ticks of %s (%s of market time)\n"
+           "to each of %d plugin processes on %d CPUs, in %s\n\n",
            format_grouped(replay->ticks, ticks), stream_name(replay),
-           format_duration((uint64_t)replay->span_ns, span), replay->control->plugins,
+           format_duration((uint64_t)replay->span_ns, span), replay->control->plugins, replay->cpus,
            format_duration((uint64_t)replay->elapsed_ns, elapsed));
     replay_write_tables(replay, stdout);
     printf(
         "\nlatency: from before tick_begin to after tick_end (3 reads, the decision, 1 to 5\n"
-        "writes), CLOCK_MONOTONIC, the timer's own cost included; reading the stream is not.\n\n");
+        "writes) by CLOCK_MONOTONIC; the timer's own %llu ns are included, reading the stream is\n"
+        "not. preempted: how often the CPU was taken away; the top percentiles show that too.\n\n",
+        (unsigned long long)replay->timer_ns);
     print_kill(replay);
     print_proof(replay);
     return CLI_OK;
@@ -243,11 +246,12 @@ static json_t *kill_json(const struct replay *replay)
 
 json_t *replay_json(const struct replay *replay)
 {
-    return json_pack("{ss sI sf sf ss so so sI sI sb}", "stream", stream_name(replay), "ticks",
-                     (json_int_t)replay->ticks, "market_seconds", (double)replay->span_ns / 1e9,
-                     "elapsed_seconds", (double)replay->elapsed_ns / 1e9, "speed",
-                     replay->control->real_speed ? "real" : "max", "plugins", plugins_json(replay),
-                     "kill", kill_json(replay), "leaked_blocks",
-                     (json_int_t)replay->audit.leaked_blocks, "recovered",
-                     (json_int_t)replay->stats.recovered, "right", replay->right);
+    return json_pack("{ss sI sf sf ss si sI so so sI sI sb}", "stream", stream_name(replay),
+                     "ticks", (json_int_t)replay->ticks, "market_seconds",
+                     (double)replay->span_ns / 1e9, "elapsed_seconds",
+                     (double)replay->elapsed_ns / 1e9, "speed",
+                     replay->control->real_speed ? "real" : "max", "cpus", replay->cpus, "timer_ns",
+                     (json_int_t)replay->timer_ns, "plugins", plugins_json(replay), "kill",
+                     kill_json(replay), "leaked_blocks", (json_int_t)replay->audit.leaked_blocks,
+                     "recovered", (json_int_t)replay->stats.recovered, "right", replay->right);
 }

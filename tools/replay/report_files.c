@@ -96,17 +96,20 @@ static void write_markdown(const struct replay *replay, FILE *file)
 {
     char number[GROUPED_MAX], elapsed[DURATION_MAX];
 
-    fprintf(file, "# tickstate replay\n\n%s ticks to each of %d plugin processes in %s.\n\n",
-            format_grouped(replay->ticks, number), replay->control->plugins,
+    fprintf(file,
+            "# tickstate replay\n\n%s ticks to each of %d plugin processes on %d CPUs in %s.\n\n",
+            format_grouped(replay->ticks, number), replay->control->plugins, replay->cpus,
             format_duration((uint64_t)replay->elapsed_ns, elapsed));
     fprintf(file, "```\n");
     replay_write_tables(replay, file);
-    fprintf(file, "```\n\n"
-                  "Latency: from before `tks_tick_begin_at` to after `tks_tick_end` (3 reads, the "
-                  "decision, 1 to 5 writes), CLOCK_MONOTONIC, the timer's own cost included. "
-                  "Preempted: how often the scheduler took the CPU away, which is what the highest "
-                  "percentiles show when processes share cores. `" CSV_NAME "` has the "
-                  "distributions.\n\n");
+    fprintf(file,
+            "```\n\n"
+            "Latency: from before `tks_tick_begin_at` to after `tks_tick_end` (3 reads, the\n"
+            "decision, 1 to 5 writes) by CLOCK_MONOTONIC; the timer's own %llu ns are included.\n"
+            "Preempted: how often the scheduler took the CPU away, which is what the highest\n"
+            "percentiles show when processes share cores. `" CSV_NAME
+            "` has the distributions.\n\n",
+            (unsigned long long)replay->timer_ns);
     write_markdown_verdict(replay, file);
 }
 

@@ -43,6 +43,8 @@ struct replay {
     struct replay_plugin *plugins; /* control->plugins of them */
     struct replay_kill kill;
     int64_t elapsed_ns;
+    uint64_t timer_ns; /* what reading the clock twice adds to every latency */
+    int cpus;
     struct tks_check audit;
     struct tks_stats stats;
     bool right;     /* everything that was to be proven */
