@@ -431,6 +431,8 @@ static void a_checkpoint_needs_its_parameter(void **fixture)
 {
     struct api *f = *fixture;
 
+    if (strstr(f->uri, "checkpoint=") != NULL)
+        skip();
     CHECK_STATUS(tks_store_checkpoint(f->store), TKS_UNSUPPORTED);
 }
 
