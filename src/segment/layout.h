@@ -273,7 +273,8 @@ struct plugin {
 
 /* ---- Slots --------------------------------------------------------------------------------- */
 
-enum slot_use { SLOT_UNUSED = 0, SLOT_KEEPER = 1, SLOT_STATE = 2 };
+/* keeper: an open store; visitor: a short call such as stats */
+enum slot_use { SLOT_UNUSED = 0, SLOT_KEEPER = 1, SLOT_STATE = 2, SLOT_VISITOR = 3 };
 
 /* section: 0 idle, epoch << 1 | 1 active, or one of these two even words. */
 #define SECTION_EVICTED 2ull

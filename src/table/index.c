@@ -522,20 +522,35 @@ static bool word_names(const struct tks_segment *segment, uint64_t word, uint64_
     return false;
 }
 
-bool tks_index_names_node(const struct tks_segment *segment, struct plugin *plugin, uint64_t hash,
-                          uint64_t granule)
+/* 1 or 0; -1: the level went away under us, base has moved. */
+static int path_names_node(const struct tks_segment *segment, struct plugin *plugin,
+                           uint64_t level, uint64_t hash, uint64_t granule)
 {
-    for (uint64_t level = load_acquire(&plugin->base); level < LEVELS; level++) {
+    for (; level < LEVELS; level++) {
         uint64_t piece;
         const uint64_t *head = head_on_level(segment, plugin, (unsigned)level, hash, &piece);
         if (!head)
-            return false;
+            return -1;
         uint64_t word = load_acquire(head);
         if (word_names(segment, word, granule))
-            return true;
+            return 1;
         /* The children of a frozen bucket may be set already. */
         if (head_kind(word) != HEAD_DONE && !(word & HEAD_FROZEN))
-            return false;
+            return 0;
+    }
+    return 0;
+}
+
+bool tks_index_names_node(const struct tks_segment *segment, struct plugin *plugin, uint64_t hash,
+                          uint64_t granule)
+{
+    for (unsigned restart = 0; restart < LEVELS; restart++) {
+        uint64_t base = load_acquire(&plugin->base);
+        int names = path_names_node(segment, plugin, base, hash, granule);
+        if (names >= 0)
+            return names;
+        if (load_acquire(&plugin->base) == base)
+            return false; /* a frozen bucket whose children have no piece yet */
     }
     return false;
 }

@@ -72,20 +72,28 @@ static inline uint64_t *head_on_level(const struct tks_segment *segment, struct 
     return granule_words(segment, granule) + bucket;
 }
 
-/** The head that now stands for @p hash and its word. False: damaged, or read too late. */
+/**
+ * The head that now stands for @p hash and its word. False: damaged, or read too late (the section
+ * is not intact).
+ */
 static inline bool index_find(const struct tks_segment *segment, struct plugin *plugin,
                               uint64_t hash, struct tks_place *place, uint64_t *word)
 {
-    place->base = load_acquire(&plugin->base);
-    uint64_t level = place->base;
-    for (; level < LEVELS; level++) {
-        place->head = head_on_level(segment, plugin, (unsigned)level, hash, &place->piece);
-        if (tks_unlikely(!place->head))
-            return false;
-        place->level = (unsigned)level;
-        *word = load_acquire(place->head);
-        if (tks_likely(head_kind(*word) != HEAD_DONE))
-            return head_kind(*word) != HEAD_UNUSED;
+    /* base only grows, and a level goes only after base has passed it: at most LEVELS restarts. */
+    for (unsigned restart = 0; restart < LEVELS; restart++) {
+        place->base = load_acquire(&plugin->base);
+        uint64_t level = place->base;
+        for (; level < LEVELS; level++) {
+            place->head = head_on_level(segment, plugin, (unsigned)level, hash, &place->piece);
+            if (tks_unlikely(!place->head))
+                break;
+            place->level = (unsigned)level;
+            *word = load_acquire(place->head);
+            if (tks_likely(head_kind(*word) != HEAD_DONE))
+                return head_kind(*word) != HEAD_UNUSED;
+        }
+        if (load_acquire(&plugin->base) == place->base)
+            break;
     }
     return false;
 }

@@ -63,15 +63,13 @@ static int search_chain(const struct tks_segment *segment, uint64_t granule,
     return TKS_NOT_FOUND;
 }
 
-static void fill_descriptor(struct plugin *plugin, const struct name_search *search, uint64_t next)
+static void fill_descriptor(uint64_t *words, const struct name_search *search, uint64_t next)
 {
-    memset(plugin, 0, sizeof(*plugin));
-    plugin->next = next;
-    plugin->hash = search->hash;
-    plugin->name_len = search->len;
-    memcpy(plugin->name, search->name, search->len);
+    struct plugin plugin = {.next = next, .hash = search->hash, .name_len = search->len};
+    memcpy(plugin.name, search->name, search->len);
     for (unsigned i = 0; i < LEVEL0_HEADS; i++)
-        plugin->heads[i] = head_empty(HEAD_EMPTY, FIRST_STAMP);
+        plugin.heads[i] = head_empty(HEAD_EMPTY, FIRST_STAMP);
+    copy_to_shared(words, &plugin, sizeof(plugin));
 }
 
 /* The log of a descriptor being built has no plugin: recovery asks the registry. */
@@ -82,8 +80,7 @@ static int add(struct tks_member *member, uint64_t *bucket, struct name_search *
                                 &search->granule);
     if (status)
         return status;
-    struct plugin *plugin = (struct plugin *)(void *)granule_words(member->segment,
-                                                                   search->granule);
+    uint64_t *words = granule_words(member->segment, search->granule);
     uint64_t mine = search->granule;
     for (;;) { /* each round lost means that a descriptor was added: they are finitely many */
         uint64_t first = load_acquire(bucket);
@@ -92,7 +89,7 @@ static int add(struct tks_member *member, uint64_t *bucket, struct name_search *
             tks_block_discard(member, PIN_MOVE_NEW);
             return status;
         }
-        fill_descriptor(plugin, search, first);
+        fill_descriptor(words, search, first);
         if (compare_and_swap(bucket, first, mine))
             break;
     }

@@ -3,11 +3,34 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "memory/block.h"
 #include "memory/epoch.h"
 
 /* A holder that shows no progress for this long has its snapshot given up by the next who wants one. */
 #define STALE_MS 1500
 #define GRACE_ROUNDS 100000
+
+void tks_settle_bucket(struct tks_member *member, struct plugin *plugin,
+                       const struct tks_place *place, uint64_t word)
+{
+    struct tks_segment *segment = member->segment;
+    struct tks_block_ref ref = {0};
+    if (head_names_block(word) && !tks_block_find(segment, head_granule(word), &ref))
+        return;
+    pin_store(member, PIN_PIECE, place->piece ? pin_word(place->piece, 0) : 0);
+    pin_store(member, PIN_BLOCK, ref.granule ? pin_word(ref.granule, ref.index) : 0);
+    fence_full(); /* G, pairs with H */
+    if (load_acquire(&plugin->base) <= place->level && load_acquire(place->head) == word &&
+        section_intact(member)) {
+        if (ref.granule)
+            node_settle(segment, granule_words(segment, ref.granule));
+        else if (head_kind(word) == HEAD_EMPTY_NEW)
+            compare_and_swap(place->head, word,
+                             head_empty(HEAD_EMPTY, load_ordered(&segment->header->era)));
+    }
+    pin_store(member, PIN_PIECE, 0);
+    pin_store(member, PIN_BLOCK, 0);
+}
 
 uint64_t tks_snapshot_link(const struct tks_segment *segment, uint64_t word)
 {

@@ -35,7 +35,7 @@
 #ifndef TKS_TABLE_SNAPSHOT_H
 #define TKS_TABLE_SNAPSHOT_H
 
-#include "memory/member.h"
+#include "table/index.h"
 
 static inline uint64_t snapshot_tag(uint64_t stamp)
 {
@@ -52,6 +52,13 @@ static inline uint64_t node_settle(struct tks_segment *segment, uint64_t *node)
     }
     return stamp;
 }
+
+/**
+ * Settle the bucket at @p place, which reads @p word, pinning what is needed. Inside a section. The caller
+ * looks again afterwards, whatever came of it.
+ */
+void tks_settle_bucket(struct tks_member *member, struct plugin *plugin,
+                       const struct tks_place *place, uint64_t word);
 
 /** The link that a node replacing @p word must carry. @p word is settled, its block pinned. */
 uint64_t tks_snapshot_link(const struct tks_segment *segment, uint64_t word);

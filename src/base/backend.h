@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a backend is. The public functions (api/) check arguments that every backend would check,
+ * and jump through this table; a store and a state begin with what the table needs.
+ *
+ * A key comes as a name or as a prepared key: exactly one of the two is not NULL.
+ */
+#ifndef TKS_BASE_BACKEND_H
+#define TKS_BASE_BACKEND_H
+
+#include "base/uri.h"
+
+#include <tickstate/tickstate.h>
+
+/** What a read wants; in: buf, cap. */
+struct tks_reading {
+    void *buf;
+    size_t cap;
+    size_t len;
+    uint64_t version;
+    int type;
+};
+
+enum tks_write_kind { WRITE_SET, WRITE_SET_IF, WRITE_ADD, WRITE_DELETE };
+
+enum tks_expiry { EXPIRY_NONE, EXPIRY_TTL, EXPIRY_WALL };
+
+struct tks_writing {
+    enum tks_write_kind kind;
+    unsigned type;
+    const void *value;
+    size_t len;
+    enum tks_expiry expiry;
+    int64_t expiry_ms; /* TTL, or ms since 1970 */
+    uint64_t version;  /* SET_IF */
+    int64_t delta;     /* ADD */
+    int64_t result;    /* ADD, out */
+};
+
+struct tks_backend {
+    const char *scheme;
+    int (*store_open)(const struct tks_uri *uri, const struct tks_options *options,
+                      tks_store **store);
+    void (*store_close)(tks_store *store);
+    int (*store_destroy)(const struct tks_uri *uri);
+    int (*store_stats)(tks_store *store, struct tks_stats *stats);
+    int (*store_checkpoint)(tks_store *store);
+    int (*store_sweep)(tks_store *store, uint64_t *purged);
+    int (*store_check)(tks_store *store, struct tks_check *check);
+    int (*store_plugins)(tks_store *store,
+                         int (*visit)(void *arg, const char *plugin, size_t plugin_len,
+                                      uint64_t keys),
+                         void *arg);
+    int (*store_export)(tks_store *store, const char *plugin_glob,
+                        int (*visit)(void *arg, const struct tks_record *record), void *arg);
+    int (*state_open)(tks_store *store, const char *plugin, size_t len, tks_state **state);
+    void (*state_close)(tks_state *state);
+
+    int (*get)(tks_state *state, const char *key, void *buf, size_t cap, size_t *len);
+    int (*get_k)(tks_state *state, tks_key *key, void *buf, size_t cap, size_t *len);
+    int (*read)(tks_state *state, const char *key, tks_key *prepared, struct tks_reading *reading);
+    int (*has)(tks_state *state, const char *key, tks_key *prepared);
+    int (*write)(tks_state *state, const char *key, tks_key *prepared,
+                 struct tks_writing *writing);
+    int (*borrow)(tks_state *state, const char *key, tks_key *prepared, const void **value,
+                  size_t *len);
+    int (*keys)(tks_state *state, int (*visit)(void *arg, const char *key, size_t key_len),
+                void *arg);
+    int (*key_prepare)(tks_state *state, const char *key, size_t len, tks_key *prepared);
+    int (*tick_begin)(tks_state *state, const int64_t *now_ms);
+    int (*tick_end)(tks_state *state);
+};
+
+struct tks_store {
+    const struct tks_backend *backend;
+    uint64_t process_token;
+};
+
+struct tks_state {
+    const struct tks_backend *backend;
+};
+
+extern const struct tks_backend tks_shm_backend;
+
+#endif

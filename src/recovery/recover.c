@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+#include "recovery/recover.h"
+
+#include "base/error.h"
+#include "memory/block.h"
+#include "memory/epoch.h"
+#include "memory/reclaim.h"
+#include "segment/slot.h"
+#include "table/index.h"
+#include "table/registry.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Slots that only short visits (stats, check, sweep, export) may use, so that a full store can
+ * still be looked at. */
+#define VISITOR_SLOTS 2u
+/* The kernel walks at most 2048 robust mutexes of a dead thread (ROBUST_LIST_LIMIT). */
+#define SLOTS_PER_THREAD 1024u
+#define RECOVER_TRIES 1000
+
+static _Thread_local unsigned slots_held;
+
+/* ---- One dead slot ------------------------------------------------------------------------- */
+
+struct estate {
+    struct tks_member *heir;
+    unsigned dead;
+    struct slot *slot;
+    struct plugin *plugin;
+};
+
+static bool named_by_move(const struct estate *estate, uint64_t granule)
+{
+    const struct tks_segment *segment = estate->heir->segment;
+    uint64_t log = load_acquire(&estate->slot->words[LOG_MOVE_HASH]);
+    unsigned level = (unsigned)(log & 63);
+    if (level >= LEVELS)
+        return true;
+    uint64_t hash = log & ~63ull, second = hash | 1ull << (63 - level_bits(level));
+    return tks_index_names_node(segment, estate->plugin, hash, granule) ||
+           tks_index_names_node(segment, estate->plugin, second, granule);
+}
+
+static bool named(const struct estate *estate, enum pin pin, const struct tks_block_ref *ref)
+{
+    const struct tks_segment *segment = estate->heir->segment;
+    if (block_plain(ref->state) && tks_registry_names(segment, ref->granule))
+        return true;
+    if (!estate->plugin)
+        return false;
+    if (block_plain(ref->state))
+        return tks_index_names_piece(segment, estate->plugin, ref->granule);
+    if (pin >= PIN_MOVE_PIECE)
+        return named_by_move(estate, ref->granule);
+    return tks_index_names_node(segment, estate->plugin,
+                                load_acquire(&estate->slot->words[LOG_HASH]), ref->granule);
+}
+
+/* Retire the block a pin of the dead names if nothing else does. */
+static void settle_block(struct estate *estate, enum pin pin, bool is_new)
+{
+    struct tks_member *heir = estate->heir;
+    uint64_t word = load_acquire(&estate->slot->words[pin]);
+    uint64_t granule = pin_granule(word);
+    if (!word || !(is_new || (word & PIN_VALIDATED)) ||
+        !granule_in_range(heir->segment, granule, GRANULE_BYTES) ||
+        pin_index(word) >= SLAB_STATES)
+        return;
+    uint64_t slab = (granule - heir->segment->first_granule) / SLAB_GRANULES;
+    struct tks_block_ref ref = {granule, (uint32_t)slab, pin_index(word),
+                                load_acquire(block_word(heir->segment, slab, pin_index(word)))};
+    if (block_kind(ref.state) != BLOCK_ALLOCATED ||
+        (is_new && block_slot(ref.state) != estate->dead))
+        return;
+    for (int i = 0; i < RECOVER_TRIES; i++) {
+        if (!section_enter(heir))
+            continue;
+        bool keep = named(estate, pin, &ref);
+        bool intact = section_intact(heir);
+        section_leave(heir);
+        if (!intact)
+            continue;
+        if (!keep)
+            tks_retire_exact(heir, &ref);
+        return;
+    }
+}
+
+static const struct {
+    enum pin pin;
+    bool is_new;
+} logged_blocks[] = {{PIN_NEW_ENTRY, true},   {PIN_NEW_VECTOR, true},  {PIN_MOVE_NEW, true},
+                     {PIN_BLOCK, false},      {PIN_ENTRY, false},      {PIN_MOVE_PIECE, false},
+                     {PIN_MOVE_BLOCK, false}};
+
+static void recover_slot(struct tks_member *heir, unsigned index)
+{
+    struct tks_segment *segment = heir->segment;
+    struct slot *slot = &segment->slots[index];
+    struct estate estate = {heir, index, slot, NULL};
+    /* A false death would show here: the owner checks both words. */
+    fetch_add(&slot->generation, 1);
+    heir->generation = load_relaxed(&heir->slot->generation);
+    store_release(&slot->section, SECTION_DEAD);
+    uint64_t snapshot = load_ordered(&segment->header->snapshot);
+    if (snapshot_phase(snapshot) != SNAPSHOT_NONE && snapshot_slot(snapshot) == index)
+        compare_and_swap(&segment->header->snapshot, snapshot, 0);
+    uint64_t slab = load_acquire(&slot->words[LOG_SLAB]);
+    if (slab)
+        tks_slab_recover(heir, index, slab - 1);
+    uint64_t plugin = load_acquire(&slot->words[LOG_PLUGIN]);
+    if (plugin)
+        estate.plugin = tks_registry_plugin(segment, plugin);
+#ifndef TKS_PLANT_NO_RECOVERY
+    for (size_t i = 0; i < sizeof(logged_blocks) / sizeof(logged_blocks[0]); i++)
+        settle_block(&estate, logged_blocks[i].pin, logged_blocks[i].is_new);
+#endif
+    for (unsigned i = 0; i < SLOT_WORDS; i++)
+        store_release(&slot->words[i], 0);
+    store_release(&slot->section, 0);
+    if (load_acquire(&slot->use) == SLOT_STATE)
+        fetch_add(&segment->header->recovered, 1);
+}
+
+unsigned tks_recover_dead(struct tks_member *member)
+{
+    struct tks_segment *segment = member->segment;
+    uint64_t high_water = load_acquire(&segment->header->slot_high_water);
+    unsigned recovered = 0;
+    for (uint64_t i = 0; i < high_water && i < segment->slot_count; i++) {
+        if (i == member->index || !tks_slot_dead(&segment->slots[i]))
+            continue;
+        enum tks_slot_claim claim = tks_slot_claim(segment, (unsigned)i);
+        if (claim == SLOT_TAKEN)
+            continue;
+        if (claim == SLOT_INHERITED) {
+            recover_slot(member, (unsigned)i);
+            recovered++;
+        }
+        tks_slot_release(segment, (unsigned)i);
+    }
+    return recovered;
+}
+
+/* ---- Joining and leaving ------------------------------------------------------------------- */
+
+static void raise_high_water(struct header *header, uint64_t count)
+{
+    for (;;) { /* grows with every lost round, at most to the number of slots */
+        uint64_t now = load_ordered(&header->slot_high_water);
+        if (now >= count || compare_and_swap(&header->slot_high_water, now, count))
+            return;
+    }
+}
+
+static void adopt(struct tks_member *member, unsigned index, enum slot_use use, bool inherited)
+{
+    struct tks_segment *segment = member->segment;
+    member->index = index;
+    member->slot = &segment->slots[index];
+    raise_high_water(segment->header, (uint64_t)index + 1);
+    if (inherited)
+        recover_slot(member, index);
+    member->generation = load_acquire(&member->slot->generation);
+    store_release(&member->slot->owner_pid, (uint64_t)getpid());
+    store_release(&member->slot->use, use);
+}
+
+int tks_member_join(struct tks_segment *segment, enum slot_use use, struct tks_member **result)
+{
+    if (slots_held >= SLOTS_PER_THREAD)
+        return tks_fail(TKS_BUSY, "this thread has %u states open already", slots_held);
+    struct tks_member *member = calloc(1, sizeof(*member));
+    if (!member)
+        return tks_fail(TKS_NO_SPACE, "no memory for a state of segment \"%s\"", segment->name);
+    member->segment = segment;
+    for (unsigned class = 0; class < CLASS_END; class ++)
+        member->current_slab[class] = NO_SLAB;
+    uint64_t usable = segment->slot_count - (use == SLOT_VISITOR ? 0 : VISITOR_SLOTS);
+    for (uint64_t i = 0; i < usable; i++) {
+        enum tks_slot_claim claim = tks_slot_claim(segment, (unsigned)i);
+        if (claim == SLOT_TAKEN)
+            continue;
+        adopt(member, (unsigned)i, use, claim == SLOT_INHERITED);
+        slots_held++;
+        *result = member;
+        return TKS_OK;
+    }
+    free(member);
+    return tks_fail(TKS_BUSY, "all %llu slots of segment \"%s\" are taken (slots= at creation)",
+                    (unsigned long long)usable, segment->name);
+}
+
+void tks_member_leave(struct tks_member *member)
+{
+    struct slot *slot = member->slot;
+    if (member->section)
+        section_leave(member);
+    /* Borrows and pins end first: they may be what holds our own blocks back. */
+    for (unsigned i = 0; i < SLOT_WORDS; i++)
+        store_release(&slot->words[i], 0);
+    tks_limbo_flush(member);
+    store_release(&slot->section, 0);
+    tks_slot_release(member->segment, member->index);
+    slots_held--;
+    free(member);
+}

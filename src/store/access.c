@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads, ticks, borrows, and the plain way into tks_operate(). */
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "memory/block.h"
+#include "memory/reclaim.h"
+#include "store/operation.h"
+#include "store/shm.h"
+#include "table/snapshot.h"
+
+#include <limits.h>
+
+static struct shm_state *shm_of(tks_state *state)
+{
+    return (struct shm_state *)(void *)state;
+}
+
+static struct shm_key *shm_key_of(tks_key *key)
+{
+    return (struct shm_key *)(void *)key;
+}
+
+int tks_session_damage(struct tks_session *session)
+{
+    return tks_fail(TKS_CORRUPT, "segment \"%s\" is damaged: plugin \"%.*s\" has an impossible offset",
+                    session->member->segment->name, TKS_NAME_MAX, session->plugin->name);
+}
+
+/* ---- Keys ---------------------------------------------------------------------------------- */
+
+static int bad_key(const char *key, size_t len)
+{
+    if (!key)
+        return tks_fail(TKS_INVALID, "the key is NULL");
+    if (!len)
+        return tks_fail(TKS_INVALID, "the key is empty");
+    if (len > TKS_NAME_MAX)
+        return tks_fail(TKS_INVALID, "the key \"%.40s…\" is longer than %d bytes", key,
+                        TKS_NAME_MAX);
+    return tks_fail(TKS_INVALID, "the key is not UTF-8 or has a NUL byte");
+}
+
+static int named_key(const char *key, struct tks_name *name)
+{
+    size_t len = key ? strnlen(key, TKS_NAME_MAX + 1) : 0;
+    if (tks_unlikely(len - 1 >= TKS_NAME_MAX))
+        return bad_key(key, len);
+    *name = make_name(key, len);
+    return TKS_OK;
+}
+
+int tks_shm_name(struct shm_state *state, const char *key, tks_key *prepared, struct tks_name *name)
+{
+    if (!prepared)
+        return named_key(key, name);
+    struct shm_key *own = shm_key_of(prepared);
+    if (tks_unlikely(own->serial != state->serial || own->len - 1 >= TKS_NAME_MAX))
+        return tks_fail(TKS_INVALID, "the prepared key belongs to another state");
+    *name = (struct tks_name){own->name, own->len, own->hash, own->tail};
+    return TKS_OK;
+}
+
+/* A key that is present was checked when it was written; only a miss needs the look at it. */
+static int absent(const char *key, const struct tks_name *name)
+{
+    if (key && tks_unlikely(!tks_utf8_valid(name->bytes, name->len)))
+        return bad_key(name->bytes, name->len);
+    return expected_outcome(TKS_NOT_FOUND);
+}
+
+int tks_shm_key_prepare(tks_state *base, const char *key, size_t len, tks_key *prepared)
+{
+    struct shm_state *state = shm_of(base);
+    int status = tks_shm_guard(state);
+    if (status)
+        return status;
+    if (!key || !tks_name_valid(key, len))
+        return bad_key(key, len);
+    struct shm_key *own = shm_key_of(prepared);
+    memset(own, 0, sizeof(*own));
+    memcpy(own->name, key, len);
+    struct tks_name name = make_name(own->name, len);
+    own->serial = state->serial;
+    own->hash = name.hash;
+    own->tail = name.tail;
+    own->len = len;
+    return TKS_OK;
+}
+
+/* ---- Looking up ---------------------------------------------------------------------------- */
+
+struct view {
+    struct tks_found found;
+    uint64_t deadline;
+    uint64_t version; /* of the entry */
+};
+
+/* An answer may depend on a node only when its place among snapshots is fixed. */
+static bool settled(const struct tks_session *session, const struct tks_found *found)
+{
+    uint64_t word = found->word;
+    if (head_names_block(word))
+        return load_acquire(granule_words(session->member->segment, head_granule(word)) +
+                            NODE_STAMP) != 0;
+    return head_kind(word) != HEAD_EMPTY_NEW;
+}
+
+enum { VIEW_PRESENT = 1, VIEW_ABSENT = 2, VIEW_AGAIN = 3 };
+
+/* One look inside an open section; what it says holds if the section is intact afterwards. */
+static int look(struct tks_session *session, const struct tks_name *name, struct view *view)
+{
+    struct tks_member *member = session->member;
+    if (tks_unlikely(!node_find(member->segment, session->plugin, name, &view->found)))
+        return section_intact(member) ? tks_session_damage(session) : VIEW_AGAIN;
+    if (tks_unlikely(!settled(session, &view->found))) {
+        tks_settle_bucket(member, session->plugin, &view->found.place, view->found.word);
+        return VIEW_AGAIN;
+    }
+    const uint64_t *entry = view->found.entry;
+    if (!entry)
+        return VIEW_ABSENT;
+    view->version = load_relaxed(entry + NODE_VERSION);
+    view->deadline = load_relaxed(entry + ENTRY_DEADLINE);
+    return VIEW_PRESENT;
+}
+
+static const uint64_t *view_value(const struct view *view)
+{
+    return view->found.entry + entry_value_word(meta_key_len(view->found.meta));
+}
+
+/* Remember what the next read of this prepared key inside a tick may trust. */
+static void remember(struct shm_key *key, const struct tks_session *session,
+                     const struct view *view)
+{
+    key->base = view->found.place.base;
+    key->head = view->found.place.head;
+    key->word = view->found.word;
+    key->node = granule_words(session->member->segment, head_granule(view->found.word));
+    key->version = view->found.version;
+    key->value = view_value(view);
+    key->meta = view->found.meta;
+    key->deadline = view->deadline;
+}
+
+/* ---- Reading ------------------------------------------------------------------------------- */
+
+/* 1: copied into reading; else a public status or VIEW_AGAIN. Inside an open section. */
+static int read_once(struct shm_state *state, const struct tks_name *name, tks_key *prepared,
+                     struct tks_reading *reading, uint64_t *expired)
+{
+    struct tks_session *session = &state->session;
+    struct view view;
+    int seen = look(session, name, &view);
+    if (seen != VIEW_PRESENT) {
+        reading->len = 0;
+        return seen == VIEW_ABSENT && section_intact(session->member) ? VIEW_ABSENT
+               : seen <= TKS_OK                                       ? seen
+                                                                      : VIEW_AGAIN;
+    }
+    if (session_expired(session, view.deadline)) {
+        *expired = view.version;
+        reading->len = 0;
+        if (!session_may_purge(session, view.deadline))
+            *expired = 0;
+        return section_intact(session->member) ? VIEW_ABSENT : VIEW_AGAIN;
+    }
+    reading->len = meta_value_len(view.found.meta);
+    reading->type = (int)meta_type(view.found.meta);
+    reading->version = view.version;
+    bool fits = reading->len <= reading->cap;
+    if (fits)
+        copy_from_shared(reading->buf, view_value(&view), reading->len);
+    if (!section_intact(session->member))
+        return VIEW_AGAIN;
+    if (prepared)
+        remember(shm_key_of(prepared), session, &view);
+    return fits ? VIEW_PRESENT : TKS_TOO_SMALL;
+}
+
+static int gave_up(const struct shm_state *state)
+{
+    return tks_fail(TKS_EVICTED, "expelled %d times from segment \"%s\"", SESSION_TRIES,
+                    state->session.member->segment->name);
+}
+
+static int read_named(struct shm_state *state, const char *key, const struct tks_name *name,
+                      tks_key *prepared, struct tks_reading *reading)
+{
+    struct tks_session *session = &state->session;
+    reading->version = 0;
+    for (int i = 0; i < SESSION_TRIES; i++) {
+        uint64_t expired = 0;
+        if (tks_unlikely(!session_begin(session)))
+            continue;
+        int status = read_once(state, name, prepared, reading, &expired);
+        session_end(session);
+        if (tks_likely(status == VIEW_PRESENT))
+            return TKS_OK;
+        if (status == VIEW_AGAIN)
+            continue;
+        if (expired)
+            tks_purge(session, name, expired);
+        if (status == TKS_TOO_SMALL)
+            return expected_outcome(status);
+        return status == VIEW_ABSENT ? absent(key, name) : status;
+    }
+    return gave_up(state);
+}
+
+int tks_shm_read(tks_state *base, const char *key, tks_key *prepared, struct tks_reading *reading)
+{
+    struct shm_state *state = shm_of(base);
+    struct tks_name name;
+    reading->len = 0;
+    reading->version = 0;
+    if (!shm_usable(state))
+        return tks_shm_guard(state);
+    int status = tks_shm_name(state, key, prepared, &name);
+    return status ? status : read_named(state, key, &name, prepared, reading);
+}
+
+int tks_shm_get(tks_state *base, const char *key, void *buf, size_t cap, size_t *len)
+{
+    struct tks_reading reading = {.buf = buf, .cap = cap};
+    int status = tks_shm_read(base, key, NULL, &reading);
+    if (len)
+        *len = reading.len;
+    return status;
+}
+
+static int get_k_slow(tks_state *base, tks_key *key, void *buf, size_t cap, size_t *len)
+{
+    struct tks_reading reading = {.buf = buf, .cap = cap};
+    int status = tks_shm_read(base, NULL, key, &reading);
+    if (len)
+        *len = reading.len;
+    return status;
+}
+
+/*
+ * Inside a tick, a key that did not change since its last look-up: the head still reads the same
+ * word and the block it names has the same version, so it is the same use of the same block. The
+ * version is that of the block the head *names*: the entry's own would not do for a vector, as a
+ * vector that was freed and built again in place brings back the head's word while the dead entry's
+ * bytes still hold the old version.
+ */
+int tks_shm_get_k(tks_state *base, tks_key *prepared, void *buf, size_t cap, size_t *len)
+{
+    struct shm_state *state = shm_of(base);
+    const struct shm_key *key = shm_key_of(prepared);
+    struct tks_session *session = &state->session;
+    if (tks_likely(session->in_tick && key->serial == state->serial && key->head &&
+                   process_is(state->process_token) &&
+                   load_acquire(&session->plugin->base) == key->base &&
+                   load_acquire(key->head) == key->word &&
+                   load_acquire(key->node + NODE_VERSION) == key->version &&
+                   !session_expired(session, key->deadline))) {
+        size_t value_len = meta_value_len(key->meta);
+        if (tks_likely(value_len <= cap)) {
+            copy_from_shared(buf, key->value, value_len);
+            if (section_intact(session->member)) {
+                if (len)
+                    *len = value_len;
+                return TKS_OK;
+            }
+        }
+    }
+    return get_k_slow(base, prepared, buf, cap, len);
+}
+
+int tks_shm_has(tks_state *base, const char *key, tks_key *prepared)
+{
+    struct tks_reading reading = {0};
+    int status = tks_shm_read(base, key, prepared, &reading);
+    if (status == TKS_OK || status == TKS_TOO_SMALL)
+        return 1;
+    return status == TKS_NOT_FOUND ? 0 : status;
+}
+
+/* ---- Writing ------------------------------------------------------------------------------- */
+
+static int64_t add_clamped(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
+static uint64_t deadline_of(struct tks_session *session, const struct tks_writing *writing)
+{
+    if (writing->expiry == EXPIRY_NONE)
+        return 0;
+    if (writing->expiry == EXPIRY_TTL)
+        return (uint64_t)add_clamped(session_now(session), writing->expiry_ms);
+    int64_t left = writing->expiry_ms - wall_ms();
+    int64_t deadline = add_clamped(tks_segment_now_ms(session->member->segment), left);
+    return deadline > 0 ? (uint64_t)deadline : 1;
+}
+
+static enum tks_change change_of(enum tks_write_kind kind)
+{
+    switch (kind) {
+    case WRITE_SET_IF:
+        return CHANGE_SET_IF;
+    case WRITE_ADD:
+        return CHANGE_ADD;
+    case WRITE_DELETE:
+        return CHANGE_DELETE;
+    default:
+        return CHANGE_SET;
+    }
+}
+
+int tks_shm_write(tks_state *base, const char *key, tks_key *prepared, struct tks_writing *writing)
+{
+    struct shm_state *state = shm_of(base);
+    struct tks_name name;
+    if (!shm_usable(state))
+        return tks_shm_guard(state);
+    int status = tks_shm_name(state, key, prepared, &name);
+    if (status)
+        return status;
+    if (key && tks_unlikely(!tks_utf8_valid(name.bytes, name.len)))
+        return bad_key(name.bytes, name.len);
+    struct tks_operation operation = {
+        .change = change_of(writing->kind),
+        .name = &name,
+        .content = {writing->value, writing->len, writing->type, 0},
+        .version = writing->version,
+        .delta = writing->delta,
+    };
+    if (writing->expiry != EXPIRY_NONE)
+        operation.content.deadline = deadline_of(&state->session, writing);
+    status = tks_operate(&state->session, &operation);
+    writing->result = operation.result;
+    return status == TKS_CONFLICT || status == TKS_TYPE ? expected_outcome(status) : status;
+}
+
+/* ---- Ticks and borrows --------------------------------------------------------------------- */
+
+int tks_shm_tick_begin(tks_state *base, const int64_t *now_ms)
+{
+    struct shm_state *state = shm_of(base);
+    struct tks_session *session = &state->session;
+    if (!shm_usable(state))
+        return tks_shm_guard(state);
+    if (session->in_tick)
+        return tks_fail(TKS_INVALID, "a tick is open already: ticks are not nested");
+    for (int i = 0; i < SESSION_TRIES; i++) {
+        if (tks_unlikely(!section_enter(session->member)))
+            continue;
+        session->in_tick = true;
+        session->now_known = session->caller_clock = now_ms != NULL;
+        session->now_ms = now_ms ? *now_ms : 0;
+        return TKS_OK;
+    }
+    return gave_up(state);
+}
+
+int tks_shm_tick_end(tks_state *base)
+{
+    struct shm_state *state = shm_of(base);
+    struct tks_session *session = &state->session;
+    if (!shm_usable(state))
+        return tks_shm_guard(state);
+    if (!session->in_tick)
+        return tks_fail(TKS_INVALID, "tks_tick_end without a tick");
+    section_leave(session->member);
+    session->in_tick = session->now_known = session->caller_clock = false;
+    while (state->borrows)
+        pin_store(session->member, (enum pin)(PIN_BORROW + --state->borrows), 0);
+    return TKS_OK;
+}
+
+/* VIEW_PRESENT: pinned; the entry was the key's at the fence, and stays. */
+static int borrow_once(struct shm_state *state, const struct tks_name *name, struct view *view,
+                       uint64_t *expired)
+{
+    struct tks_session *session = &state->session;
+    struct tks_member *member = session->member;
+    int seen = look(session, name, view);
+    if (seen != VIEW_PRESENT)
+        return seen == VIEW_ABSENT && !section_intact(member) ? VIEW_AGAIN : seen;
+    if (session_expired(session, view->deadline)) {
+        *expired = session_may_purge(session, view->deadline) ? view->version : 0;
+        return section_intact(member) ? VIEW_ABSENT : VIEW_AGAIN;
+    }
+    enum pin pin = (enum pin)(PIN_BORROW + state->borrows);
+    pin_store(member, pin, pin_word(view->found.granule, 0));
+    fence_full(); /* G, pairs with H in reclaim.c */
+    if (load_acquire(&session->plugin->base) == view->found.place.base &&
+        load_acquire(view->found.place.head) == view->found.word && section_intact(member))
+        return VIEW_PRESENT;
+    pin_store(member, pin, 0);
+    return VIEW_AGAIN;
+}
+
+int tks_shm_borrow(tks_state *base, const char *key, tks_key *prepared, const void **value,
+                   size_t *len)
+{
+    struct shm_state *state = shm_of(base);
+    struct tks_session *session = &state->session;
+    struct tks_name name;
+    if (len)
+        *len = 0;
+    if (!shm_usable(state))
+        return tks_shm_guard(state);
+    if (!value || !session->in_tick)
+        return tks_fail(TKS_INVALID, value ? "tks_borrow outside a tick" : "value is NULL");
+    *value = NULL;
+    int status = tks_shm_name(state, key, prepared, &name);
+    if (status)
+        return status;
+    if (state->borrows == TKS_BORROW_MAX)
+        return tks_fail(TKS_BUSY, "%d values are borrowed in this tick already", TKS_BORROW_MAX);
+    /* A crowd that overwrites the key makes us look again: lock-free, not wait-free. */
+    for (int i = 0; i < SESSION_TRIES * 100; i++) {
+        struct view view;
+        uint64_t expired = 0;
+        if (!session_begin(session))
+            continue;
+        status = borrow_once(state, &name, &view, &expired);
+        if (status == VIEW_AGAIN)
+            continue;
+        if (expired)
+            tks_purge(session, &name, expired);
+        if (status != VIEW_PRESENT)
+            return status == VIEW_ABSENT ? absent(key, &name) : status;
+        state->borrows++;
+        *value = view_value(&view);
+        if (len)
+            *len = meta_value_len(view.found.meta);
+        return TKS_OK;
+    }
+    return gave_up(state);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* Every change of a key goes through tks_operate(). */
+#ifndef TKS_STORE_OPERATION_H
+#define TKS_STORE_OPERATION_H
+
+#include "base/backend.h"
+#include "store/session.h"
+
+enum tks_change { CHANGE_SET, CHANGE_SET_IF, CHANGE_ADD, CHANGE_DELETE, CHANGE_PURGE, CHANGE_PRUNE };
+
+struct tks_operation {
+    enum tks_change change;
+    const struct tks_name *name;
+    struct tks_content content;
+    uint64_t version; /* SET_IF: expected; PURGE: of the entry that was seen expired */
+    int64_t delta;
+    int64_t result;
+};
+
+/** Carry an operation out. A public status. */
+int tks_operate(struct tks_session *session, struct tks_operation *operation);
+
+/** Remove the entry of @p version that was seen expired, unless the key has changed. */
+void tks_purge(struct tks_session *session, const struct tks_name *name, uint64_t version);
+
+#endif

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening, closing and removing: shm:// stores and their states. */
+#include "store/shm.h"
+
+#include "base/error.h"
+#include "memory/block.h"
+#include "recovery/recover.h"
+#include "segment/slot.h"
+#include "table/registry.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define OPEN_TRIES 100
+#define DEFAULT_BYTES (256ull << 20)
+#define REGISTRY_TRIES 1000
+
+static struct shm_store *shm_store_of(tks_store *store)
+{
+    return (struct shm_store *)(void *)store;
+}
+
+/* ---- URI ----------------------------------------------------------------------------------- */
+
+struct shm_uri {
+    struct tks_segment_options segment;
+    uint64_t sweep_ms;
+};
+
+static int bad_value(const char *name, const char *value)
+{
+    return tks_fail(TKS_INVALID, "URI parameter %s=%.60s is not valid", name, value);
+}
+
+static int parse_flag(const char *name, const char *value, bool *flag)
+{
+    if (strcmp(value, "0") && strcmp(value, "1"))
+        return tks_fail(TKS_INVALID, "URI parameter %s=%.60s is not 0 or 1", name, value);
+    *flag = value[0] == '1';
+    return TKS_OK;
+}
+
+static int parse_group(const char *value, struct tks_segment_options *options)
+{
+    uint64_t number;
+    options->has_group = true;
+    if (!tks_parse_number(value, 10, UINT32_MAX - 1, &number)) {
+        options->group = (gid_t)number;
+        return TKS_OK;
+    }
+    char room[4096];
+    struct group group, *found = NULL;
+    if (getgrnam_r(value, &group, room, sizeof(room), &found) || !found)
+        return tks_fail(TKS_INVALID, "URI parameter group=%.60s: there is no such group", value);
+    options->group = found->gr_gid;
+    return TKS_OK;
+}
+
+static int parse_mode(const char *value, mode_t *mode)
+{
+    uint64_t number;
+    if (tks_parse_number(value, 8, 0777, &number))
+        return bad_value("mode", value);
+    if (number & 02)
+        return tks_fail(TKS_INVALID, "URI parameter mode=%s: world-writable is refused", value);
+    if ((number & 0600) != 0600)
+        return tks_fail(TKS_INVALID, "URI parameter mode=%s: the owner must be able to read and write",
+                        value);
+    *mode = (mode_t)number;
+    return TKS_OK;
+}
+
+static int parse_parameter(const char *name, const char *value, struct shm_uri *uri)
+{
+    struct tks_segment_options *options = &uri->segment;
+    if (!strcmp(name, "size")) {
+        if (tks_parse_size(value, &options->size_bytes) ||
+            options->size_bytes < SEGMENT_BYTES_MIN || options->size_bytes > SEGMENT_BYTES_MAX)
+            return tks_fail(TKS_INVALID, "URI parameter size=%.60s is not within 1M to 512G", value);
+        return TKS_OK;
+    }
+    if (!strcmp(name, "slots"))
+        return tks_parse_number(value, 10, SLOTS_MAX, &options->slots) ||
+                       options->slots < SLOTS_MIN
+                   ? tks_fail(TKS_INVALID, "URI parameter slots=%.60s is not within %u to %u", value,
+                              SLOTS_MIN, SLOTS_MAX)
+                   : TKS_OK;
+    if (!strcmp(name, "mode"))
+        return parse_mode(value, &options->mode);
+    if (!strcmp(name, "group"))
+        return parse_group(value, options);
+    if (!strcmp(name, "prefault"))
+        return parse_flag(name, value, &options->prefault);
+    if (!strcmp(name, "lock"))
+        return parse_flag(name, value, &options->lock);
+    if (!strcmp(name, "huge"))
+        return parse_flag(name, value, &options->huge);
+    if (!strcmp(name, "sweep_ms"))
+        return tks_parse_number(value, 10, 86400000, &uri->sweep_ms) ? bad_value(name, value)
+                                                                      : TKS_OK;
+    if (!strcmp(name, "checkpoint") || !strcmp(name, "interval_ms") ||
+        !strcmp(name, "snapshot_cpu") || !strcmp(name, "mirror"))
+        return tks_fail(TKS_UNSUPPORTED, "URI parameter %s= is not supported by this version", name);
+    return tks_fail(TKS_INVALID, "unknown URI parameter \"%s\"", name);
+}
+
+static int parse_uri(const struct tks_uri *text, struct shm_uri *uri)
+{
+    memset(uri, 0, sizeof(*uri));
+    struct tks_segment_options *options = &uri->segment;
+    options->size_bytes = DEFAULT_BYTES;
+    options->mode = 0600;
+    if (!text->rest_len || text->rest_len > 200 || memchr(text->rest, '/', text->rest_len) ||
+        text->rest[0] == '.')
+        return tks_fail(TKS_INVALID, "\"%.*s\" is not a segment name (1 to 200 bytes, no '/')",
+                        text->rest_len > 60 ? 60 : (int)text->rest_len, text->rest);
+    memcpy(options->name, text->rest, text->rest_len);
+    const char *cursor = text->query;
+    char name[32], value[256];
+    for (;;) {
+        int more = tks_uri_next(&cursor, name, sizeof(name), value, sizeof(value));
+        if (more <= 0)
+            return more;
+        int status = parse_parameter(name, value, uri);
+        if (status)
+            return status;
+    }
+}
+
+/* ---- Attaching ----------------------------------------------------------------------------- */
+
+static uint64_t life_word(enum lifecycle life, uint64_t token)
+{
+    return (uint64_t)life | token << 2;
+}
+
+static enum lifecycle life_of(uint64_t word)
+{
+    return (enum lifecycle)(word & 3);
+}
+
+/*
+ * We hold a slot, so a destroyer that looks for the living from now on finds us. One that looked
+ * before has not finished while the word says DESTROYING: put it back. TKS_NOT_FOUND: too late.
+ */
+static int insist_on_life(struct tks_segment *segment)
+{
+    fence_full(); /* K, pairs with L in destroy_attached(): slot taken, then word read */
+    for (int i = 0; i < OPEN_TRIES; i++) {
+        uint64_t word = load_ordered(&segment->header->lifecycle);
+        switch (life_of(word)) {
+        case LIFE_LIVE:
+            return TKS_OK;
+        case LIFE_DESTROYED:
+            return TKS_NOT_FOUND;
+        case LIFE_DESTROYING:
+            compare_and_swap(&segment->header->lifecycle, word, life_word(LIFE_LIVE, 0));
+            break;
+        default:
+            return tks_fail(TKS_CORRUPT, "segment \"%s\": damaged life cycle", segment->name);
+        }
+    }
+    return tks_fail(TKS_BUSY, "segment \"%s\" is being removed", segment->name);
+}
+
+static int lock_process(void)
+{
+    int status = tks_process_enter();
+    if (!status)
+        pthread_mutex_lock(&tks_process->lock);
+    return status;
+}
+
+static void release_segment(struct tks_segment *segment)
+{
+    pthread_mutex_lock(&tks_process->lock);
+    tks_segment_release(segment);
+    pthread_mutex_unlock(&tks_process->lock);
+}
+
+static int open_segment(const struct tks_segment_options *options, struct tks_segment **segment)
+{
+    int status = lock_process();
+    if (status)
+        return status;
+    status = tks_segment_open(options, segment);
+    pthread_mutex_unlock(&tks_process->lock);
+    return status;
+}
+
+/* Map and attach; TKS_BUSY with a removed segment under the name is retried by the caller. */
+static int attach(const struct shm_uri *uri, struct shm_store *store, bool *removed)
+{
+    *removed = false;
+    int status = open_segment(&uri->segment, &store->segment);
+    if (status)
+        return status;
+    status = tks_keeper_start(store->segment, uri->sweep_ms, &store->keeper);
+    if (!status) {
+        status = insist_on_life(store->segment);
+        if (status)
+            tks_keeper_stop(store->keeper);
+        if (status == TKS_NOT_FOUND) {
+            *removed = true;
+            tks_segment_unlink(store->segment);
+        }
+    }
+    if (status)
+        release_segment(store->segment);
+    return status;
+}
+
+static int shm_store_open(const struct tks_uri *text, const struct tks_options *options,
+                          tks_store **result)
+{
+    struct shm_uri uri;
+    int status = parse_uri(text, &uri);
+    if (status)
+        return status;
+    uri.segment.existing = options && options->flags & TKS_OPEN_EXISTING;
+    struct shm_store *store = calloc(1, sizeof(*store));
+    if (!store)
+        return tks_fail(TKS_NO_SPACE, "no memory to open segment \"%s\"", uri.segment.name);
+    bool removed = true;
+    for (int i = 0; removed && i < OPEN_TRIES; i++)
+        status = attach(&uri, store, &removed);
+    if (status) {
+        free(store);
+        return removed ? tks_fail(TKS_BUSY, "segment \"%s\" is removed again and again",
+                                  uri.segment.name)
+                       : status;
+    }
+    store->base.process_token = store->segment->process_token;
+    store->references = 1;
+    *result = &store->base;
+    return TKS_OK;
+}
+
+static void unreference(struct shm_store *store)
+{
+    if (__atomic_sub_fetch(&store->references, 1, __ATOMIC_ACQ_REL))
+        return;
+    release_segment(store->segment);
+    free(store);
+}
+
+static void shm_store_close(tks_store *base)
+{
+    struct shm_store *store = shm_store_of(base);
+    tks_keeper_stop(store->keeper);
+    store->keeper = NULL;
+    unreference(store);
+}
+
+/* ---- Removing ------------------------------------------------------------------------------ */
+
+static bool others_alive(const struct tks_member *member)
+{
+    const struct tks_segment *segment = member->segment;
+    for (uint64_t i = 0; i < segment->slot_count; i++)
+        if (i != member->index && tks_slot_alive(&segment->slots[i]))
+            return true;
+    return false;
+}
+
+static int destroy_attached(struct tks_member *member)
+{
+    struct tks_segment *segment = member->segment;
+    uint64_t *life = &segment->header->lifecycle;
+    tks_recover_dead(member);
+    uint64_t mine = life_word(LIFE_DESTROYING, member_new_version(member) & (UINT64_MAX >> 3));
+    uint64_t word = load_ordered(life);
+    /* A word that another destroyer, who may be stopped, has left is taken over. */
+    if (life_of(word) != LIFE_DESTROYED && !compare_and_swap(life, word, mine))
+        return tks_fail(TKS_BUSY, "segment \"%s\" is in use", segment->name);
+    if (life_of(word) != LIFE_DESTROYED) {
+        fence_full(); /* L, pairs with K: word written, then slots read */
+        bool alive = others_alive(member);
+        if (alive || !compare_and_swap(life, mine, life_word(LIFE_DESTROYED, 0))) {
+            compare_and_swap(life, mine, life_word(LIFE_LIVE, 0));
+            return tks_fail(TKS_BUSY, "segment \"%s\" is in use by others", segment->name);
+        }
+    }
+    return tks_segment_unlink(segment);
+}
+
+static int shm_store_destroy(const struct tks_uri *text)
+{
+    struct shm_uri uri;
+    struct tks_segment *segment;
+    struct tks_member *member;
+    int status = parse_uri(text, &uri);
+    if (status)
+        return status;
+    uri.segment.existing = true;
+    uri.segment.prefault = uri.segment.lock = uri.segment.huge = false;
+    status = open_segment(&uri.segment, &segment);
+    if (status)
+        return status;
+    status = tks_member_join(segment, SLOT_VISITOR, &member);
+    if (!status) {
+        status = destroy_attached(member);
+        tks_member_leave(member);
+    }
+    release_segment(segment);
+    return status;
+}
+
+/* ---- States -------------------------------------------------------------------------------- */
+
+/* This thread's states, so that they can be given back when it ends. */
+static _Thread_local struct shm_state *my_states;
+static pthread_key_t thread_end;
+static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
+static bool thread_end_works;
+static uint64_t next_serial = 1;
+
+/* Give the slot back; by the owning thread only. */
+static void release_state(struct shm_state *state)
+{
+    struct shm_state **link = &my_states;
+    while (*link && *link != state)
+        link = &(*link)->next;
+    if (*link)
+        *link = state->next;
+    tks_member_leave(state->session.member);
+    state->session.member = NULL;
+    unreference(state->store);
+}
+
+/* One of the two who need the memory is done with it. */
+static void drop_state(struct shm_state *state, uint64_t reason)
+{
+    uint64_t other = reason == STATE_CLOSED ? STATE_OWNER_GONE : STATE_CLOSED;
+    if (__atomic_fetch_or(&state->closing, reason, __ATOMIC_ACQ_REL) & other)
+        free(state);
+}
+
+static void at_thread_end(void *unused)
+{
+    (void)unused;
+    while (my_states) {
+        struct shm_state *state = my_states;
+        if (!process_is(state->process_token)) {
+            my_states = state->next; /* inherited through fork: not ours to give back */
+            continue;
+        }
+        release_state(state);
+        drop_state(state, STATE_OWNER_GONE);
+    }
+}
+
+static void make_thread_end(void)
+{
+    thread_end_works = !pthread_key_create(&thread_end, at_thread_end);
+}
+
+/* A child of fork inherits the list of the forking thread, but none of its slots. */
+static void forget_inherited(void)
+{
+    struct shm_state **link = &my_states;
+    while (*link)
+        if (process_is((*link)->process_token))
+            link = &(*link)->next;
+        else
+            *link = (*link)->next;
+}
+
+int tks_shm_guard(struct shm_state *state)
+{
+    if (!process_is(state->process_token))
+        return tks_fail(TKS_INVALID, "the state was opened by another process (fork)");
+    if (load_acquire(&state->closing) & STATE_OWNER_GONE)
+        return tks_fail(TKS_INVALID, "the state's thread has ended");
+    if (state->thread != tks_thread_id)
+        return tks_fail(TKS_INVALID, "the state belongs to another thread");
+    if (load_acquire(&state->closing) & STATE_CLOSED) {
+        release_state(state);
+        drop_state(state, STATE_OWNER_GONE);
+        return tks_fail(TKS_INVALID, "the state was closed by another thread");
+    }
+    return TKS_OK;
+}
+
+/* The plugin's descriptor, made if need be. */
+static int find_plugin(struct tks_member *member, const char *plugin, size_t len, uint64_t *granule)
+{
+    for (int i = 0; i < REGISTRY_TRIES; i++) {
+        int status = tks_registry_find(member, plugin, len, true, granule);
+        if (status != BLOCK_SLOW)
+            return status;
+        status = tks_block_refill(member, member->wanted, i > 8);
+        if (status == TKS_NO_SPACE && i <= 8) {
+            tks_recover_dead(member);
+            status = tks_block_refill(member, member->wanted, true);
+        }
+        if (status == TKS_NO_SPACE)
+            return tks_fail(TKS_NO_SPACE, "segment \"%s\" is full: no room for plugin \"%.*s\"",
+                            member->segment->name, (int)len, plugin);
+        if (status)
+            return status;
+    }
+    return tks_fail(TKS_BUSY, "segment \"%s\": too many others take memory", member->segment->name);
+}
+
+static int shm_state_open(tks_store *base, const char *plugin, size_t len, tks_state **result)
+{
+    struct shm_store *store = shm_store_of(base);
+    pthread_once(&thread_end_once, make_thread_end);
+    forget_inherited();
+    struct shm_state *state = aligned_alloc(64, (sizeof(*state) + 63) / 64 * 64);
+    if (!state)
+        return tks_fail(TKS_NO_SPACE, "no memory for a state");
+    memset(state, 0, sizeof(*state));
+    struct tks_session *session = &state->session;
+    int status = tks_member_join(store->segment, SLOT_STATE, &session->member);
+    if (!status) {
+        tks_recover_dead(session->member);
+        status = find_plugin(session->member, plugin, len, &session->plugin_granule);
+        if (status)
+            tks_member_leave(session->member);
+    }
+    if (status) {
+        free(state);
+        return status;
+    }
+    session->plugin = tks_registry_plugin(store->segment, session->plugin_granule);
+    state->base.backend = &tks_shm_backend;
+    state->serial = fetch_add(&next_serial, 1);
+    state->process_token = store->base.process_token;
+    state->thread = tks_thread_enter();
+    state->store = store;
+    __atomic_add_fetch(&store->references, 1, __ATOMIC_ACQ_REL);
+    state->next = my_states;
+    my_states = state;
+    if (thread_end_works)
+        pthread_setspecific(thread_end, &my_states);
+    *result = &state->base;
+    return TKS_OK;
+}
+
+static void shm_state_close(tks_state *base)
+{
+    struct shm_state *state = (struct shm_state *)(void *)base;
+    if (!process_is(state->process_token))
+        return;
+    if (state->thread == tks_thread_id && !(load_acquire(&state->closing) & STATE_OWNER_GONE)) {
+        tks_recover_dead(state->session.member);
+        release_state(state);
+        drop_state(state, STATE_OWNER_GONE);
+    }
+    drop_state(state, STATE_CLOSED);
+}
+
+static int shm_checkpoint(tks_store *store)
+{
+    (void)store;
+    return tks_fail(TKS_UNSUPPORTED, "the store was opened without checkpoint=");
+}
+
+const struct tks_backend tks_shm_backend = {
+    .scheme = "shm",
+    .store_open = shm_store_open,
+    .store_close = shm_store_close,
+    .store_destroy = shm_store_destroy,
+    .store_stats = tks_shm_stats,
+    .store_checkpoint = shm_checkpoint,
+    .store_sweep = tks_shm_sweep,
+    .store_check = tks_shm_check,
+    .store_plugins = tks_shm_plugins,
+    .store_export = tks_shm_export,
+    .state_open = shm_state_open,
+    .state_close = shm_state_close,
+    .get = tks_shm_get,
+    .get_k = tks_shm_get_k,
+    .read = tks_shm_read,
+    .has = tks_shm_has,
+    .write = tks_shm_write,
+    .borrow = tks_shm_borrow,
+    .keys = tks_shm_keys,
+    .key_prepare = tks_shm_key_prepare,
+    .tick_begin = tks_shm_tick_begin,
+    .tick_end = tks_shm_tick_end,
+};

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* The shm:// backend's stores and states. */
+#ifndef TKS_STORE_SHM_H
+#define TKS_STORE_SHM_H
+
+#include "base/backend.h"
+#include "base/process.h"
+#include "store/session.h"
+
+struct shm_keeper;
+
+struct shm_store {
+    struct tks_store base;
+    struct tks_segment *segment;
+    struct shm_keeper *keeper;
+    uint64_t references; /* the handle and every state */
+};
+
+/* Who still needs a state's memory: freed by whoever clears the last one. */
+#define STATE_CLOSED 1u
+#define STATE_OWNER_GONE 2u
+
+struct shm_state {
+    struct tks_state base;
+    struct tks_session session;
+    uint64_t serial; /* never reused: ties prepared keys to this state */
+    uint64_t process_token;
+    uint64_t thread;
+    uint64_t closing; /* STATE_… */
+    unsigned borrows;
+    struct shm_store *store;
+    struct shm_state *next; /* of this thread's states */
+};
+
+/** A prepared key: what the caller's tks_key holds. */
+struct shm_key {
+    uint64_t serial; /* of the state */
+    uint64_t base;   /* plugin->base when the look-up was made */
+    uint64_t *head;
+    uint64_t word;
+    uint64_t *node; /* what word names */
+    uint64_t version;
+    const uint64_t *value;
+    uint64_t meta;
+    uint64_t deadline;
+    uint64_t hash;
+    uint64_t tail;
+    uint64_t len;
+    char name[256];
+};
+_Static_assert(sizeof(struct shm_key) <= sizeof(tks_key), "a prepared key fits");
+
+/** Whether the call may go on: this process, this thread, not closed. */
+int tks_shm_guard(struct shm_state *state);
+
+static inline bool shm_usable(const struct shm_state *state)
+{
+    return tks_likely(process_is(state->process_token) && state->thread == tks_thread_id &&
+                      !load_relaxed(&state->closing));
+}
+
+/** The name of a key given either way; TKS_INVALID when it cannot be one. */
+int tks_shm_name(struct shm_state *state, const char *key, tks_key *prepared,
+                 struct tks_name *name);
+
+int tks_shm_get(tks_state *state, const char *key, void *buf, size_t cap, size_t *len);
+int tks_shm_get_k(tks_state *state, tks_key *key, void *buf, size_t cap, size_t *len);
+int tks_shm_read(tks_state *state, const char *key, tks_key *prepared,
+                 struct tks_reading *reading);
+int tks_shm_has(tks_state *state, const char *key, tks_key *prepared);
+int tks_shm_write(tks_state *state, const char *key, tks_key *prepared,
+                  struct tks_writing *writing);
+int tks_shm_borrow(tks_state *state, const char *key, tks_key *prepared, const void **value,
+                   size_t *len);
+int tks_shm_keys(tks_state *state, int (*visit)(void *arg, const char *key, size_t key_len),
+                 void *arg);
+int tks_shm_key_prepare(tks_state *state, const char *key, size_t len, tks_key *prepared);
+int tks_shm_tick_begin(tks_state *state, const int64_t *now_ms);
+int tks_shm_tick_end(tks_state *state);
+
+int tks_shm_stats(tks_store *store, struct tks_stats *stats);
+int tks_shm_sweep(tks_store *store, uint64_t *purged);
+int tks_shm_check(tks_store *store, struct tks_check *check);
+int tks_shm_plugins(tks_store *store,
+                    int (*visit)(void *arg, const char *plugin, size_t plugin_len, uint64_t keys),
+                    void *arg);
+int tks_shm_export(tks_store *store, const char *plugin_glob,
+                   int (*visit)(void *arg, const struct tks_record *record), void *arg);
+
+/** Drop what is expired in every plugin, for a member that is in no section. */
+int tks_sweep_segment(struct tks_member *member, uint64_t *purged);
+
+/** A thread that keeps the store attached, and sweeps every @p sweep_ms (0: never). */
+int tks_keeper_start(struct tks_segment *segment, uint64_t sweep_ms, struct shm_keeper **keeper);
+void tks_keeper_stop(struct shm_keeper *keeper);
+
+#endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+#include "table/walk.h"
+
+#include "base/error.h"
+#include "memory/epoch.h"
+#include "table/node.h"
+#include "table/snapshot.h"
+
+#include <stdlib.h>
+
+#define SECTION_BUCKETS 512u
+#define WALK_TRIES 1000
+#define BATCH_BYTES 16384u
+
+enum { STEP_DONE = 10, STEP_AGAIN = 11, STEP_ROOM = 12 };
+
+const struct tks_item *tks_batch_next(const struct tks_batch *batch, size_t *offset, bool values)
+{
+    if (*offset >= batch->used)
+        return NULL;
+    const struct tks_item *item = (const struct tks_item *)(const void *)(batch->bytes + *offset);
+    *offset += sizeof(*item) + item_padded(meta_key_len(item->meta) + 1) +
+               (values ? item_padded(meta_value_len(item->meta)) : 0);
+    return item;
+}
+
+static int make_room(struct tks_batch *batch, size_t bytes)
+{
+    size_t cap = batch->cap ? batch->cap : BATCH_BYTES;
+    while (cap < batch->used + bytes)
+        cap *= 2;
+    char *grown = realloc(batch->bytes, cap);
+    if (!grown)
+        return tks_fail(TKS_NO_SPACE, "no memory for %zu bytes of copied entries", cap);
+    batch->bytes = grown;
+    batch->cap = cap;
+    return TKS_OK;
+}
+
+/* Append one entry; STEP_ROOM with *need when the batch must grow first. */
+static int copy_entry(const struct tks_walk *walk, struct tks_batch *batch, uint64_t word,
+                      size_t *need)
+{
+    const struct tks_segment *segment = walk->member->segment;
+    uint64_t granule = head_granule(word);
+    if (!granule_in_range(segment, granule, GRANULE_BYTES))
+        return TKS_CORRUPT;
+    const uint64_t *entry = granule_words(segment, granule);
+    uint64_t meta = load_relaxed(entry + ENTRY_META);
+    size_t key_len = meta_key_len(meta), value_len = meta_value_len(meta);
+    if (!granule_in_range(segment, granule, entry_bytes(key_len, value_len)) ||
+        value_len > TKS_VALUE_MAX)
+        return TKS_CORRUPT;
+    size_t key_bytes = item_padded(key_len + 1);
+    *need = sizeof(struct tks_item) + key_bytes + (walk->values ? item_padded(value_len) : 0);
+    if (batch->cap - batch->used < *need)
+        return STEP_ROOM;
+    struct tks_item item = {meta, load_relaxed(entry + NODE_VERSION),
+                            load_relaxed(entry + ENTRY_DEADLINE)};
+    char *at = batch->bytes + batch->used;
+    memcpy(at, &item, sizeof(item));
+    memset(at + sizeof(item), 0, key_bytes);
+    copy_from_shared(at + sizeof(item), entry + ENTRY_KEY, key_len);
+    if (walk->values)
+        copy_from_shared(at + sizeof(item) + key_bytes, entry + entry_value_word(key_len),
+                         value_len);
+    batch->used += *need;
+    return STEP_DONE;
+}
+
+static int copy_vector(const struct tks_walk *walk, struct tks_batch *batch, uint64_t word,
+                       size_t *need)
+{
+    const struct tks_segment *segment = walk->member->segment;
+    uint64_t granule = head_granule(word);
+    if (!granule_in_range(segment, granule, GRANULE_BYTES))
+        return TKS_CORRUPT;
+    const uint64_t *vector = granule_words(segment, granule);
+    uint64_t count = load_relaxed(vector + VECTOR_COUNT);
+    if (count > VECTOR_MEMBERS_MAX || !granule_in_range(segment, granule, vector_bytes(count)))
+        return TKS_CORRUPT;
+    int status = STEP_DONE;
+    for (uint64_t i = 0; status == STEP_DONE && i < count; i++)
+        status = copy_entry(walk, batch, load_relaxed(vector + VECTOR_MEMBERS + i), need);
+    return status;
+}
+
+static int copy_word(const struct tks_walk *walk, struct tks_batch *batch, uint64_t word,
+                     size_t *need)
+{
+    if (head_kind(word) == HEAD_ENTRY)
+        return copy_entry(walk, batch, word, need);
+    return head_kind(word) == HEAD_VECTOR ? copy_vector(walk, batch, word, need) : STEP_DONE;
+}
+
+static void step_on(struct tks_walk *walk, unsigned level)
+{
+    uint64_t width = 1ull << (64 - level_bits(level));
+    uint64_t next = (walk->position & ~(width - 1)) + width;
+    walk->ended = next == 0;
+    walk->position = next;
+}
+
+/* Copy one bucket as the walk sees it. Inside a section; STEP_DONE moves the walk on. */
+static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch, size_t *need)
+{
+    struct tks_member *member = walk->member;
+    struct tks_segment *segment = member->segment;
+    struct tks_place place;
+    uint64_t word;
+    size_t used = batch->used;
+    int status = STEP_DONE;
+    if (!index_find(segment, walk->plugin, walk->position, &place, &word)) {
+        status = TKS_CORRUPT;
+    } else if (walk->snapshot) {
+        uint64_t now = word;
+        enum tks_resolved resolved = tks_snapshot_resolve(segment, now, walk->snapshot, &word);
+        if (resolved == RESOLVED_UNSETTLED) {
+            tks_settle_bucket(member, walk->plugin, &place, now);
+            return STEP_AGAIN;
+        }
+        if (resolved == RESOLVED_NOTHING)
+            word = 0;
+        status = resolved == RESOLVED_LOST ? WALK_LOST : STEP_DONE;
+    }
+    if (status == STEP_DONE)
+        status = copy_word(walk, batch, word, need);
+    /* What was copied counts only if neither our section nor our snapshot was given up. */
+    bool held = !walk->snapshot || snapshot_stamp(load_ordered(&segment->header->snapshot)) ==
+                                       walk->snapshot;
+    if (!section_intact(member))
+        status = STEP_AGAIN;
+    else if (!held)
+        status = WALK_LOST;
+    if (status != STEP_DONE)
+        batch->used = used;
+    else
+        step_on(walk, place.level);
+    return status;
+}
+
+static int damage(const struct tks_walk *walk)
+{
+    return tks_fail(TKS_CORRUPT, "segment \"%s\" is damaged: plugin \"%.*s\" has an impossible offset",
+                    walk->member->segment->name, TKS_NAME_MAX, walk->plugin->name);
+}
+
+static bool open_section(const struct tks_walk *walk)
+{
+    return (walk->in_tick && section_intact(walk->member)) || section_enter(walk->member);
+}
+
+static void close_section(const struct tks_walk *walk)
+{
+    if (!walk->in_tick)
+        section_leave(walk->member);
+}
+
+/* Some buckets in one section. */
+static int walk_section(struct tks_walk *walk, struct tks_batch *batch, size_t enough, size_t *need)
+{
+    int status = STEP_DONE;
+    for (unsigned i = 0; status == STEP_DONE && i < SECTION_BUCKETS; i++) {
+        if (walk->ended || batch->used >= enough)
+            break;
+        status = walk_bucket(walk, batch, need);
+    }
+    return status;
+}
+
+int tks_walk_next(struct tks_walk *walk, struct tks_batch *batch, size_t enough)
+{
+    for (int tries = 0; tries < WALK_TRIES && !walk->ended && batch->used < enough;) {
+        if (!open_section(walk)) {
+            tries++;
+            continue;
+        }
+        size_t need = 0;
+        int status = walk_section(walk, batch, enough, &need);
+        close_section(walk);
+        if (walk->snapshot && !tks_snapshot_held(walk->member, walk->snapshot))
+            return WALK_LOST;
+        if (status == TKS_CORRUPT)
+            return damage(walk);
+        if (status == WALK_LOST)
+            return status;
+        if (status == STEP_ROOM && make_room(batch, need))
+            return TKS_NO_SPACE;
+        tries = status == STEP_AGAIN ? tries + 1 : 0;
+        if (tries == WALK_TRIES - 1)
+            return tks_fail(TKS_EVICTED, "expelled %d times from segment \"%s\"", WALK_TRIES,
+                            walk->member->segment->name);
+    }
+    return TKS_OK;
+}
+
+/* ---- Raw walks ----------------------------------------------------------------------------- */
+
+/* A frozen bucket's children may be set already, by a mover that did not get further. */
+static void visit_children(const struct tks_segment *segment, struct plugin *plugin,
+                           const struct tks_place *place, uint64_t hash,
+                           void (*visit)(void *arg, uint64_t word), void *arg)
+{
+    unsigned level = place->level + 1;
+    uint64_t piece;
+    if (level >= LEVELS)
+        return;
+    hash = bucket_hash(place->level, hash >> (64 - level_bits(place->level)));
+    const uint64_t *child = head_on_level(segment, plugin, level, hash, &piece);
+    for (int i = 0; child && i < 2; i++)
+        visit(arg, load_acquire(child + i));
+}
+
+int tks_walk_words(struct tks_member *member, struct plugin *plugin,
+                   void (*visit)(void *arg, uint64_t word), void *arg)
+{
+    struct tks_walk walk = {.member = member, .plugin = plugin};
+    while (!walk.ended) { /* each section moves on, or says why not */
+        if (!section_enter(member))
+            return TKS_EVICTED;
+        for (unsigned i = 0; i < SECTION_BUCKETS && !walk.ended; i++) {
+            struct tks_place place;
+            uint64_t word;
+            if (!index_find(member->segment, plugin, walk.position, &place, &word)) {
+                bool intact = section_intact(member);
+                section_leave(member);
+                return intact ? damage(&walk) : TKS_EVICTED;
+            }
+            visit(arg, word);
+            if (word & HEAD_FROZEN && head_kind(word) != HEAD_DONE)
+                visit_children(member->segment, plugin, &place, walk.position, visit, arg);
+            step_on(&walk, place.level);
+        }
+        section_leave(member);
+    }
+    return TKS_OK;
+}
+
+static bool is_tombstone(const struct tks_segment *segment, uint64_t word)
+{
+    return head_kind(word) == HEAD_VECTOR &&
+           granule_in_range(segment, head_granule(word), GRANULE_BYTES) &&
+           !load_relaxed(granule_words(segment, head_granule(word)) + VECTOR_COUNT);
+}
+
+int tks_walk_tombstones(struct tks_member *member, struct plugin *plugin,
+                        void (*visit)(void *arg, uint64_t hash), void *arg)
+{
+    struct tks_walk walk = {.member = member, .plugin = plugin};
+    while (!walk.ended) {
+        if (!section_enter(member))
+            return TKS_EVICTED;
+        bool found = false;
+        uint64_t hash = 0;
+        for (unsigned i = 0; i < SECTION_BUCKETS && !walk.ended && !found; i++) {
+            struct tks_place place;
+            uint64_t word;
+            if (!index_find(member->segment, plugin, walk.position, &place, &word))
+                break;
+            hash = walk.position;
+            found = is_tombstone(member->segment, word);
+            step_on(&walk, place.level);
+        }
+        bool intact = section_intact(member);
+        section_leave(member);
+        if (!intact)
+            return TKS_EVICTED;
+        if (found)
+            visit(arg, hash);
+    }
+    return TKS_OK;
+}
