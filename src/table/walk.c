@@ -26,7 +26,8 @@ const struct tks_item *tks_batch_next(const struct tks_batch *batch, size_t *off
 
 static int make_room(struct tks_batch *batch, size_t bytes)
 {
-    size_t cap = batch->cap ? batch->cap : BATCH_BYTES;
+    /* Always larger: `bytes` is what the last entry of a bucket lacked, the bucket starts over. */
+    size_t cap = batch->cap ? batch->cap * 2 : BATCH_BYTES;
     while (cap < batch->used + bytes)
         cap *= 2;
     char *grown = realloc(batch->bytes, cap);
