@@ -330,7 +330,9 @@ static void a_foreign_file_is_no_store(void **fixture)
 static void prefault_lock_and_huge_report_what_took_effect(void **fixture)
 {
     struct tks_stats stats = {.size = sizeof(stats)};
+    char path[API_URI_MAX];
     char uri[API_URI_MAX];
+    struct stat file;
     tks_store *store;
 
     (void)fixture;
@@ -338,7 +340,10 @@ static void prefault_lock_and_huge_report_what_took_effect(void **fixture)
     store = api_store(uri);
     CHECK_OK(tks_store_stats(store, &stats));
     CHECK_INT(stats.prefaulted, 1);
-    CHECK_INT(stats.committed_bytes, stats.size_bytes);
+    path_of(uri, path);
+    CHECK(stat(path, &file) == 0);
+    CHECK((uint64_t)file.st_blocks * 512 >= stats.size_bytes);
+    CHECK(stats.committed_bytes + (128 << 10) > stats.size_bytes); /* less what aligns its parts */
     CHECK(stats.locked <= 1 && stats.huge <= 1); /* rlimits and kernels decide these */
     api_dispose(store, uri);
     api_shm_uri(uri, "size=2M&prefault=0&lock=0&huge=0&sweep_ms=0");
@@ -393,7 +398,7 @@ static void all_slots_taken_is_busy(void **fixture)
         CHECK_STATUS(status, TKS_BUSY);
         CHECK(states[count] == NULL);
         CHECK(strlen(tks_last_error()) > 0);
-        CHECK(count >= SLOTS - 3 && count < SLOTS); /* the store and the fixture's state count */
+        CHECK_INT(count, SLOTS - 2); /* the store and the fixture's state have one each */
         CHECK_INT(api_open_states(f->store), 1 + count);
         while (count > 0)
             tks_state_close(states[--count]);
@@ -404,7 +409,7 @@ static int take_slots_and_wait(int fd, void *uri)
 {
     tks_store *store = api_store(uri);
 
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 4; i++)
         api_state(store, "plugin");
     api_tell(fd);
     api_hear(fd);
@@ -435,7 +440,7 @@ static void recovered_counts_the_dead(void **fixture)
     api_hear(peer.fd);
     api_kill(&peer);
     CHECK_OK(tks_store_stats(f->store, &stats));
-    CHECK(stats.recovered >= 5);
+    CHECK(stats.recovered >= 4);
     CHECK_INT(stats.states, 1);
     CHECK_INT(stats.stores, 1);
     api_reap(&peer);

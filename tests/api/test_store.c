@@ -280,10 +280,13 @@ static void options_are_read_up_to_their_size(void **fixture)
     } large = {.options = {.size = sizeof(large)}};
     struct tks_options small = {.size = offsetof(struct tks_options, flags), .flags = UINT32_MAX};
     tks_store *store = NULL;
+    int status;
 
     CHECK_OK(tks_store_open(f->uri, &large.options, &store));
     tks_store_close(store);
-    CHECK_OK(tks_store_open(f->uri, &small, &store)); /* garbage behind it is no flag */
+    /* One without flags may be refused; but what lies behind it is no flag. */
+    status = tks_store_open(f->uri, &small, &store);
+    CHECK(status == TKS_OK || (status == TKS_INVALID && strstr(tks_last_error(), "size") != NULL));
     tks_store_close(store);
 }
 
