@@ -255,7 +255,8 @@ TKS_API int tks_set_bool(tks_state *state, const char *key, bool value);
 /** UTF-8 text of @p len bytes, NUL bytes allowed; `TKS_INVALID` when it is not UTF-8. */
 TKS_API int tks_set_str(tks_state *state, const char *key, const char *text, size_t len);
 /**
- * A JSON document of @p len bytes (RFC 8259; duplicate member names and \u0000 inside strings are accepted). A scalar
+ * A JSON document of @p len bytes (RFC 8259; duplicate member names and \u0000 in strings
+ * are accepted, \u0000 in member names is not). A scalar
  * is stored as that scalar's type: true as bool, "text" as string, 17 as i64, 1.5 as f64 (also an
  * integer beyond i64); null stays json. `TKS_INVALID` when the text is not JSON.
  */

@@ -90,6 +90,8 @@ int tks_json_scalar(const char *text, size_t len, struct tks_scalar *scalar)
     const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
     memset(scalar, 0, sizeof(*scalar));
     json_error_t error;
+    if (memchr(text, 0, len))
+        return tks_fail(TKS_INVALID, "not a JSON document: it has a NUL byte");
     json_t *value = json_loadb(text, len, flags, &error);
     if (!value && json_error_code(&error) == json_error_numeric_overflow) {
         /* An integer beyond i64: JSON knows no size, so read it as a real. */
