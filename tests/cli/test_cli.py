@@ -256,7 +256,7 @@ class Values(ToolTest):
         self.good("set", "p", "n", "-", "--type", "i64", stdin=b"42\n")
         self.assertEqual(self.good("get", "p", "n"), b"42\n")
         self.assertEqual(self.good("get", "p", "n", "--raw"), (42).to_bytes(8, sys.byteorder))
-        large = os.urandom(50000)
+        large = os.urandom(3 << 20)
         self.good("set", "p", "large", "-", "--type", "bytes", stdin=large)
         self.assertEqual(self.good("get", "p", "large", "--raw"), large)
 
@@ -428,6 +428,26 @@ class Exchange(ToolTest):
         self.good("set", "p", "k", "v")
         self.good("import", stdin=self.line(type="i64", value=1, expires_at=1000).encode())
         self.bad(NOT_FOUND, "get", "p", "k")
+
+    def test_too_long_a_value(self):
+        text = b"x" * (16 << 20)
+        self.good("set", "p", "k", "-", stdin=text)
+        self.assertEqual(self.good("get", "p", "k", "--raw"), text)
+        self.bad(USAGE, "set", "p", "k", "-", stdin=text + b"x", names=["p/k", "too long"])
+        self.bad(FAILED, "import", names=[":1: ", "too long"],
+                 stdin=self.line(type="string", value="x" * (16 << 20) + "x").encode())
+
+    def test_a_full_store(self):
+        small = "shm://%s?size=1M" % self.store[6:]
+        lines = "".join(self.line(type="string", value="x" * 1000, key="k%d" % number)
+                        for number in range(3000))
+        result = self.bad(FAILED, "import", store=small, stdin=lines.encode(),
+                          names=["of 3000 entries were stored before"])
+        line, stored = re.search(rb"input:(\d+): (\d+) of", result.stderr).groups()
+        self.assertEqual(int(stored), int(line) - 1)
+        self.assertEqual(len(self.export()), int(stored))
+        self.good("del", "p", "k0")
+        self.good("check")
 
     def test_bad_lines_change_nothing(self):
         good = self.line(type="i64", value=1)
@@ -671,6 +691,18 @@ class Replay(ToolTest):
             time.sleep(0.02)
         self.assertFalse([pid for pid in children if alive(pid)])
         self.good("check")
+
+    def test_a_store_in_use(self):
+        process = self.start_slow()
+        self.wait_for_children(process.pid, 3)
+        self.bad(FAILED, "rm", names=["rm"])
+        self.assertLessEqual({entry["plugin"] for entry in self.export()},
+                             {"replay-scalper-%d" % number for number in (1, 2, 3)})
+        self.assertGreaterEqual(json.loads(self.good("stat", "--json"))["states"], 3)
+        self.good("check")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        self.good("rm")
 
     def test_another_writer_is_noticed(self):
         process = self.start_slow()
