@@ -164,7 +164,7 @@ static void write_script(const struct replay *replay, FILE *file)
             "set xlabel 'share of ticks that were not slower'\n"
             "set ylabel 'latency'\n"
             "set xrange [1:%.0f]\n"
-            "set xtics ('0 %%%%' 1, '50 %%%%' 2, '90 %%%%' 10, '99 %%%%' 100, '99.9 %%%%' 1e3, "
+            "set xtics ('50 %%%%' 2, '90 %%%%' 10, '99 %%%%' 100, '99.9 %%%%' 1e3, "
             "'99.99 %%%%' 1e4, "
             "'99.999 %%%%' 1e5, '99.9999 %%%%' 1e6)\n"
             "set ytics ('100 ns' 100, '1 µs' 1e3, '10 µs' 1e4, '100 µs' 1e5, '1 ms' 1e6, "
