@@ -19,7 +19,10 @@
  *              must not depend on it.
  *   recoverer  acts for a dead writer, one at a time per slot (the robust mutex); it may die too, then another one redoes it.
  *   A step of a process is one access to shared memory; all interleavings are explored. A stopped process is one that is
- *   not scheduled. Private steps and ghost variables (used by the assertions only) share the step they belong to.
+ *   not scheduled. Private steps and ghost variables (used by the assertions only) share the step they belong to. So do, to
+ *   keep the state space small, accesses whose order nobody can use: the hint and the log of a candidate (its CAS is
+ *   exact), the section check and VALIDATED (matters only after a death), clearing OLD and closing the
+ *   section, the load of the word that a retiring CAS expects (see cas_retire); without a reader (TORN=0) the two words of a content.
  *
  * DEATH
  *   A killed process takes no further step, and what its store buffer holds still reaches memory. That is the same as a
@@ -31,8 +34,8 @@
  *   spin explores sequentially consistent interleavings. The store-load reorderings that the protocol's full fences are
  *   there for are modelled explicitly: the stores to pin OLD and to the section go through a FIFO store buffer (one entry
  *   each, pin first), may reach memory at any later time, are forwarded to the owner's own loads, and are forced out by a
- *   fence, a CAS and death (x86-TSO for these two words). Load-load, store-store and load-store reordering of weaker machines, and
- *   the fences of the collector that order loads, are NOT explored: those rest on the argument written in the source.
+ *   fence, a CAS and death (x86-TSO for these two words). Load-load, store-store and load-store reordering of weaker
+ *   machines, and the fences of the collector that order loads, are NOT explored: those rest on the argument written in the source.
  *   The stores that close a section or clear a pin take effect at once; a later effect only protects for longer.
  *
  * BOUNDS
@@ -41,8 +44,9 @@
  *   To keep a configuration small: ATOMIC_ADVANCE scans the sections in one step and COLLECT_OFF leaves freeing to the
  *   writers (both are taken apart in the other configurations), TORN=0 copies in one step, EVICT_FIRST evicts slot 0 only.
  *   USED starts with a RETIRED block.
- *   Writers see an empty pool as "no space" and go on, so a small EMAX only ends reclamation early, it excludes no interleaving before.
- *   To see a counterexample: spin <flags of the run> -a protocol.pml; cc -DSAFETY -o pan pan.c; ./pan -m200000; spin -t -p -g <flags> protocol.pml
+ *   Writers see an empty pool as "no space" and go on, so a small EMAX only ends reclamation early.
+ *   To see a counterexample: spin <flags of the run> -a protocol.pml; cc -DSAFETY -o pan pan.c; ./pan -m200000;
+ *   spin -t -p -g <flags> protocol.pml
  *   Not modelled: growth (frozen parents), vectors, several classes and slabs, prepared keys, commit stamps, a false death.
  *
  * ASSERTIONS
