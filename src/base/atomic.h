@@ -96,15 +96,20 @@ static inline void fence_release(void)
 static inline void copy_from_shared(void *to, const uint64_t *from, size_t len)
 {
     char *out = to;
-    size_t i = 0;
-    for (; len - i * 8 >= 8; i++) {
-        uint64_t word = load_relaxed(from + i);
-        memcpy(out + i * 8, &word, 8);
+    for (; len >= 64; len -= 64, from += 8, out += 64) {
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            uint64_t word = load_relaxed(from + i);
+            memcpy(out + i * 8, &word, 8);
+        }
     }
-    size_t tail = len - i * 8;
-    if (tail) {
-        uint64_t word = load_relaxed(from + i);
-        memcpy(out + i * 8, &word, tail);
+    for (; len >= 8; len -= 8, from++, out += 8) {
+        uint64_t word = load_relaxed(from);
+        memcpy(out, &word, 8);
+    }
+    if (len) {
+        uint64_t word = load_relaxed(from);
+        memcpy(out, &word, len);
     }
 }
 
@@ -112,17 +117,23 @@ static inline void copy_from_shared(void *to, const uint64_t *from, size_t len)
 static inline void copy_to_shared(uint64_t *to, const void *from, size_t len)
 {
     const char *in = from;
-    size_t i = 0;
-    for (; len - i * 8 >= 8; i++) {
-        uint64_t word;
-        memcpy(&word, in + i * 8, 8);
-        store_relaxed(to + i, word);
+    for (; len >= 64; len -= 64, to += 8, in += 64) {
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            uint64_t word;
+            memcpy(&word, in + i * 8, 8);
+            store_relaxed(to + i, word);
+        }
     }
-    size_t tail = len - i * 8;
-    if (tail) {
+    for (; len >= 8; len -= 8, to++, in += 8) {
+        uint64_t word;
+        memcpy(&word, in, 8);
+        store_relaxed(to, word);
+    }
+    if (len) {
         uint64_t word = 0;
-        memcpy(&word, in + i * 8, tail);
-        store_relaxed(to + i, word);
+        memcpy(&word, in, len);
+        store_relaxed(to, word);
     }
 }
 

@@ -36,7 +36,13 @@ static size_t sequence_length(const unsigned char *p, size_t left)
 bool tks_utf8_valid(const void *text, size_t len)
 {
     const unsigned char *p = text;
-    for (size_t i = 0; i < len;) {
+    size_t i = 0;
+    for (uint64_t word; len - i >= 8; i += 8) {
+        memcpy(&word, p + i, 8);
+        if (word & 0x8080808080808080ull)
+            break;
+    }
+    while (i < len) {
         size_t n = sequence_length(p + i, len - i);
         if (!n)
             return false;

@@ -65,6 +65,8 @@ static bool snapshot_needs(const struct tks_segment *segment, uint64_t snapshot,
 bool tks_retire_exact(struct tks_member *member, const struct tks_block_ref *ref)
 {
     struct header *header = member->segment->header;
+    if (tks_unlikely(block_kind(ref->state) != BLOCK_ALLOCATED))
+        return false;
     /* Read after the unlinking CAS: sections that saw the block linked are of this epoch or older. */
     uint64_t retired = block_state(BLOCK_RETIRED, block_plain(ref->state), member_tag(member),
                                    load_ordered(&header->epoch));

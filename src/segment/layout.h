@@ -38,7 +38,7 @@
 #else
 #define SLAB_BYTES 65536u
 #define COMMIT_SLABS 4u
-#define LEVEL0_BITS 6u
+#define LEVEL0_BITS 8u
 #define PIECE_BITS 12u
 #define REGISTRY_BUCKETS 512u
 #define SEGMENT_BYTES_MIN (1u << 20)

@@ -85,6 +85,7 @@ int tks_shm_key_prepare(tks_state *base, const char *key, size_t len, tks_key *p
     own->hash = name.hash;
     own->tail = name.tail;
     own->len = len;
+    own->base = UINT64_MAX;
     return TKS_OK;
 }
 
@@ -141,7 +142,7 @@ static void remember(struct shm_key *key, const struct tks_session *session,
     key->node = granule_words(session->member->segment, head_granule(view->found.word));
     key->version = view->found.version;
     key->value = view_value(view);
-    key->meta = view->found.meta;
+    key->value_len = meta_value_len(view->found.meta);
     key->deadline = view->deadline;
 }
 
@@ -222,7 +223,8 @@ int tks_shm_read(tks_state *base, const char *key, tks_key *prepared, struct tks
     return status ? status : read_named(state, key, &name, prepared, reading);
 }
 
-int tks_shm_get(tks_state *base, const char *key, void *buf, size_t cap, size_t *len)
+static __attribute__((noinline)) int get_slow(tks_state *base, const char *key, void *buf,
+                                              size_t cap, size_t *len)
 {
     struct tks_reading reading = {.buf = buf, .cap = cap};
     int status = tks_shm_read(base, key, NULL, &reading);
@@ -231,7 +233,34 @@ int tks_shm_get(tks_state *base, const char *key, void *buf, size_t cap, size_t 
     return status;
 }
 
-static int get_k_slow(tks_state *base, tks_key *key, void *buf, size_t cap, size_t *len)
+/* The plain case, inside a tick: present, alone in its bucket, settled, no deadline, fits. */
+int tks_shm_get(tks_state *base, const char *key, void *buf, size_t cap, size_t *len)
+{
+    struct shm_state *state = shm_of(base);
+    const struct tks_session *session = &state->session;
+    struct tks_name name;
+    struct tks_found found;
+    if (tks_unlikely(!state->tick_serial || !process_is(state->process_token) ||
+                     named_key(key, &name)))
+        return get_slow(base, key, buf, cap, len);
+    if (tks_likely(node_find(session->member->segment, session->plugin, &name, &found)) &&
+        tks_likely(found.entry)) {
+        size_t value_len = meta_value_len(found.meta);
+        const uint64_t *node = granule_words(session->member->segment, head_granule(found.word));
+        if (tks_likely(load_acquire(node + NODE_STAMP) && value_len <= cap &&
+                       !load_relaxed(found.entry + ENTRY_DEADLINE))) {
+            copy_from_shared(buf, found.entry + entry_value_word(name.len), value_len);
+            if (tks_likely(section_intact(session->member))) {
+                if (len)
+                    *len = value_len;
+                return TKS_OK;
+            }
+        }
+    }
+    return get_slow(base, key, buf, cap, len);
+}
+
+static __attribute__((noinline)) int get_k_slow(tks_state *base, tks_key *key, void *buf, size_t cap, size_t *len)
 {
     struct tks_reading reading = {.buf = buf, .cap = cap};
     int status = tks_shm_read(base, NULL, key, &reading);
@@ -249,26 +278,23 @@ static int get_k_slow(tks_state *base, tks_key *key, void *buf, size_t cap, size
  */
 int tks_shm_get_k(tks_state *base, tks_key *prepared, void *buf, size_t cap, size_t *len)
 {
-    struct shm_state *state = shm_of(base);
+    const struct shm_state *state = shm_of(base);
     const struct shm_key *key = shm_key_of(prepared);
-    struct tks_session *session = &state->session;
-    if (tks_likely(session->in_tick && key->serial == state->serial && key->head &&
-                   process_is(state->process_token) &&
-                   load_acquire(&session->plugin->base) == key->base &&
-                   load_acquire(key->head) == key->word &&
-                   load_acquire(key->node + NODE_VERSION) == key->version &&
-                   !session_expired(session, key->deadline))) {
-        size_t value_len = meta_value_len(key->meta);
-        if (tks_likely(value_len <= cap)) {
-            copy_from_shared(buf, key->value, value_len);
-            if (section_intact(session->member)) {
-                if (len)
-                    *len = value_len;
-                return TKS_OK;
-            }
-        }
-    }
-    return get_k_slow(base, prepared, buf, cap, len);
+    const struct tks_session *session = &state->session;
+    /* tick_serial is 0 outside a tick; a key that never looked anything up has an impossible base. */
+    if (tks_unlikely(key->serial != state->tick_serial || !process_is(state->process_token) ||
+                     load_acquire(&session->plugin->base) != key->base ||
+                     load_acquire(key->head) != key->word ||
+                     load_acquire(key->node + NODE_VERSION) != key->version ||
+                     key->deadline || key->value_len > cap))
+        return get_k_slow(base, prepared, buf, cap, len);
+    size_t value_len = key->value_len;
+    copy_from_shared(buf, key->value, value_len);
+    if (tks_unlikely(!section_intact(session->member)))
+        return get_k_slow(base, prepared, buf, cap, len);
+    if (len)
+        *len = value_len;
+    return TKS_OK;
 }
 
 int tks_shm_has(tks_state *base, const char *key, tks_key *prepared)
@@ -322,11 +348,10 @@ int tks_shm_write(tks_state *base, const char *key, tks_key *prepared, struct tk
     int status = tks_shm_name(state, key, prepared, &name);
     if (status)
         return status;
-    if (key && tks_unlikely(!tks_utf8_valid(name.bytes, name.len)))
-        return bad_key(name.bytes, name.len);
     struct tks_operation operation = {
         .change = change_of(writing->kind),
         .name = &name,
+        .unchecked = key != NULL,
         .content = {writing->value, writing->len, writing->type, 0},
         .version = writing->version,
         .delta = writing->delta,
@@ -352,6 +377,7 @@ int tks_shm_tick_begin(tks_state *base, const int64_t *now_ms)
         if (tks_unlikely(!section_enter(session->member)))
             continue;
         session->in_tick = true;
+        state->tick_serial = state->serial;
         session->now_known = session->caller_clock = now_ms != NULL;
         session->now_ms = now_ms ? *now_ms : 0;
         return TKS_OK;
@@ -368,6 +394,7 @@ int tks_shm_tick_end(tks_state *base)
     if (!session->in_tick)
         return tks_fail(TKS_INVALID, "tks_tick_end without a tick");
     section_leave(session->member);
+    state->tick_serial = 0;
     session->in_tick = session->now_known = session->caller_clock = false;
     while (state->borrows)
         pin_store(session->member, (enum pin)(PIN_BORROW + --state->borrows), 0);

@@ -24,6 +24,7 @@
 #include "store/operation.h"
 
 #include "base/error.h"
+#include "base/text.h"
 #include "memory/block.h"
 #include "memory/reclaim.h"
 #include "recovery/recover.h"
@@ -41,6 +42,7 @@ struct attempt {
     uint64_t entry;     /* granule of the entry to publish, 0 */
     uint64_t vector;    /* granule of the vector to publish, 0 */
     uint64_t old_node;  /* granule of the block the head names, 0 */
+    struct tks_block_ref old_block, old_entry; /* what may be retired */
     uint64_t new_count; /* members of the bucket after the change */
     unsigned expelled;
     bool built;     /* the entry's content is written */
@@ -160,18 +162,18 @@ static bool pin_found(struct attempt *attempt)
 {
     struct tks_member *member = attempt->session->member;
     const struct tks_found *found = &attempt->found;
-    struct tks_block_ref block = {0}, entry = {0};
-    if (head_names_block(found->word) &&
-        !tks_block_find(member->segment, head_granule(found->word), &block))
-        return false;
-    if (found->entry && found->members && !tks_block_find(member->segment, found->granule, &entry))
-        return false;
-    attempt->old_node = block.granule;
+    struct tks_block_ref *block = &attempt->old_block, *entry = &attempt->old_entry;
     uint64_t *words = member->slot->words;
+    bool in_vector = found->entry && found->members;
+    attempt->old_node = head_names_block(found->word) ? head_granule(found->word) : 0;
+    if ((attempt->old_node && !tks_block_find(member->segment, attempt->old_node, block)) ||
+        (in_vector && !tks_block_find(member->segment, found->granule, entry)))
+        return false;
     store_relaxed(&words[PIN_PIECE],
                   found->place.piece ? pin_word(found->place.piece, 0) : 0);
-    store_relaxed(&words[PIN_BLOCK], block.granule ? pin_word(block.granule, block.index) : 0);
-    store_relaxed(&words[PIN_ENTRY], entry.granule ? pin_word(entry.granule, entry.index) : 0);
+    store_relaxed(&words[PIN_BLOCK],
+                  attempt->old_node ? pin_word(block->granule, block->index) : 0);
+    store_relaxed(&words[PIN_ENTRY], in_vector ? pin_word(entry->granule, entry->index) : 0);
     return true;
 }
 
@@ -255,6 +257,9 @@ static int decide(struct attempt *attempt)
     const uint64_t *entry = found->entry;
     attempt->inserted = publishes_entry(operation) && !entry;
     uint64_t version = entry ? load_relaxed(entry + NODE_VERSION) : 0;
+    if (!entry && operation->unchecked &&
+        !tks_utf8_valid(operation->name->bytes, operation->name->len))
+        return tks_fail(TKS_INVALID, "the key is not UTF-8");
     if (operation->change == CHANGE_PURGE)
         return version && version == operation->version ? STEP_GO_ON : TKS_OK;
     if (operation->change == CHANGE_PRUNE)
@@ -337,14 +342,25 @@ static void settle_new(struct attempt *attempt, uint64_t word)
         compare_and_swap(granule_words(segment, attempt->entry) + NODE_STAMP, 0, stamp);
 }
 
+/* The state was read when it was pinned, perhaps before the block was published: look again if so. */
+static void retire_found(struct attempt *attempt, const struct tks_block_ref *ref)
+{
+    struct tks_member *member = attempt->session->member;
+#ifdef TKS_PLANT_NO_RETIRE
+    return;
+#endif
+    if (!tks_retire_exact(member, ref))
+        tks_retire(member, ref->granule);
+}
+
 static void retire_old(struct attempt *attempt)
 {
     struct tks_member *member = attempt->session->member;
     const struct tks_found *found = &attempt->found;
     if (head_kind(found->word) == HEAD_VECTOR || (attempt->old_node && found->entry))
-        tks_retire(member, attempt->old_node);
+        retire_found(attempt, &attempt->old_block);
     if (found->entry && found->members)
-        tks_retire(member, found->granule);
+        retire_found(attempt, &attempt->old_entry);
     attempt->entry = 0;
     attempt->vector = 0;
     pin_store(member, PIN_NEW_ENTRY, 0);

@@ -11,6 +11,7 @@ enum tks_change { CHANGE_SET, CHANGE_SET_IF, CHANGE_ADD, CHANGE_DELETE, CHANGE_P
 struct tks_operation {
     enum tks_change change;
     const struct tks_name *name;
+    bool unchecked; /* the name was not checked yet: it is, if the key turns out to be absent */
     struct tks_content content;
     uint64_t version; /* SET_IF: expected; PURGE: of the entry that was seen expired */
     int64_t delta;

@@ -23,7 +23,8 @@ struct shm_store {
 struct shm_state {
     struct tks_state base;
     struct tks_session session;
-    uint64_t serial; /* never reused: ties prepared keys to this state */
+    uint64_t tick_serial; /* serial while a tick is open, else 0 */
+    uint64_t serial;      /* never reused: ties prepared keys to this state */
     uint64_t process_token;
     uint64_t thread;
     uint64_t closing; /* STATE_… */
@@ -41,7 +42,7 @@ struct shm_key {
     uint64_t *node; /* what word names */
     uint64_t version;
     const uint64_t *value;
-    uint64_t meta;
+    uint64_t value_len;
     uint64_t deadline;
     uint64_t hash;
     uint64_t tail;

@@ -179,10 +179,9 @@ static inline void node_build_entry(uint64_t *entry, const struct tks_name *name
 {
     store_relaxed(entry + ENTRY_DEADLINE, content->deadline);
     store_relaxed(entry + ENTRY_META, entry_meta(content->value_len, content->type, name->len));
-    /* The NUL, when it does not fall into the key's last word. */
-    if (!(name->len & 7))
-        store_relaxed(entry + ENTRY_KEY + name->len / 8, 0);
-    copy_to_shared(entry + ENTRY_KEY, name->bytes, name->len);
+    copy_to_shared(entry + ENTRY_KEY, name->bytes, name->len & ~(size_t)7);
+    /* The last word holds at least the NUL. */
+    store_relaxed(entry + ENTRY_KEY + name->len / 8, name->tail);
     copy_to_shared(entry + entry_value_word(name->len), content->value, content->value_len);
 }
 
