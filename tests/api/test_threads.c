@@ -167,23 +167,34 @@ static void threads_do_not_disturb_each_others_keys(void **fixture)
 
 /* ---- Ending without closing -------------------------------------------------------------- */
 
-static void *end_without_closing(void *arg)
+/* The states that a thread leaves open. */
+struct leftovers {
+    struct api *f;
+    int count;
+    tks_state *states[20];
+};
+
+static tks_state *leave_open(struct leftovers *left, const char *plugin)
 {
-    struct api *f = arg;
-    tks_state *state = api_state(f->store, "plugin");
+    tks_state *state = api_state(left->f->store, plugin);
 
     CHECK_OK(tks_set(state, "key", "left behind", 11));
+    left->states[left->count++] = state;
+    return state;
+}
+
+static void *end_without_closing(void *arg)
+{
+    leave_open(arg, "plugin");
     return NULL;
 }
 
 static void *end_in_a_tick(void *arg)
 {
-    struct api *f = arg;
-    tks_state *state = api_state(f->store, "plugin");
+    tks_state *state = leave_open(arg, "plugin");
     const void *value;
     int status;
 
-    CHECK_OK(tks_set(state, "key", "left behind", 11));
     CHECK_OK(tks_tick_begin(state));
     status = tks_borrow(state, "key", &value, NULL);
     CHECK(status == TKS_OK || status == TKS_UNSUPPORTED);
@@ -192,16 +203,20 @@ static void *end_in_a_tick(void *arg)
 
 static void *end_with_many_states(void *arg)
 {
-    struct api *f = arg;
-
     for (int i = 0; i < 20; i++) {
-        tks_state *state = api_state(f->store, i % 2 == 0 ? "plugin" : "other");
+        tks_state *state = leave_open(arg, i % 2 == 0 ? "plugin" : "other");
 
-        CHECK_OK(tks_set(state, "key", "left behind", 11));
         if (i % 3 == 0)
             CHECK_OK(tks_tick_begin(state));
     }
     return NULL;
+}
+
+/* What is left of the handles themselves. */
+static void close_leftovers(struct leftovers *left)
+{
+    while (left->count > 0)
+        tks_state_close(left->states[--left->count]);
 }
 
 static void a_thread_that_ends_without_closing_is_cleaned_up_after(void **fixture)
@@ -211,13 +226,42 @@ static void a_thread_that_ends_without_closing_is_cleaned_up_after(void **fixtur
     struct api *f = *fixture;
 
     for (int i = 0; i < 60; i++) {
-        run(bodies[i % 3], f);
+        struct leftovers left = {.f = f};
+
+        run(bodies[i % 3], &left);
         CHECK_INT(api_open_states(f->store), 1);
         CHECK_TEXT(f->state, "key", "left behind");
         CHECK_OK(tks_set(f->state, "key", "taken over", 10));
         CHECK_OK(tks_delete(f->state, "key"));
+        close_leftovers(&left);
+        CHECK_INT(api_open_states(f->store), 1);
     }
     CHECK(api_stored_entries(f->store) <= 1); /* an audit among other things */
+}
+
+static void *use_leftovers(void *arg)
+{
+    struct leftovers *left = arg;
+
+    /* This thread may well have the number of the one that ended. */
+    for (int i = 0; i < left->count; i++)
+        CHECK_STATUS(tks_set(left->states[i], "key", "v", 1), TKS_INVALID);
+    return NULL;
+}
+
+static void a_state_of_a_thread_that_has_ended_is_nobodys(void **fixture)
+{
+    struct api *f = *fixture;
+
+    for (int i = 0; i < 20; i++) {
+        struct leftovers left = {.f = f};
+
+        run(end_without_closing, &left);
+        run(use_leftovers, &left);
+        use_leftovers(&left);
+        CHECK_TEXT(f->state, "key", "left behind");
+        close_leftovers(&left);
+    }
 }
 
 static void slots_of_ended_threads_are_free_again(void **fixture)
@@ -227,8 +271,14 @@ static void slots_of_ended_threads_are_free_again(void **fixture)
     if (!api_is_shm())
         skip();
     api_replace_store(f, "size=8M&slots=32");
-    for (int i = 0; i < 50; i++)
-        run(end_with_many_states, f);
+    for (int i = 0; i < 50; i++) {
+        struct leftovers left = {.f = f};
+
+        run(end_with_many_states, &left);
+        if (i % 2 == 0)
+            CHECK_INT(api_open_states(f->store), 1);
+        close_leftovers(&left);
+    }
     CHECK_INT(api_open_states(f->store), 1);
 }
 
@@ -302,14 +352,15 @@ static void states_outlive_their_store(void **fixture)
     f->store = NULL;
 }
 
-static void *open_and_leave_open(void *arg)
+static void *leave_open_without_the_store(void *arg)
 {
-    struct api *f = arg;
-    tks_store *store = api_store(f->uri);
+    struct leftovers *left = arg;
+    tks_store *store = api_store(left->f->uri);
     tks_state *state = api_state(store, "plugin");
 
     tks_store_close(store);
     CHECK_OK(tks_set(state, "key", "value", 5));
+    left->states[left->count++] = state;
     return NULL;
 }
 
@@ -317,8 +368,12 @@ static void a_thread_may_end_after_closing_the_store_of_its_state(void **fixture
 {
     struct api *f = *fixture;
 
-    for (int i = 0; i < 20; i++)
-        run(open_and_leave_open, f);
+    for (int i = 0; i < 20; i++) {
+        struct leftovers left = {.f = f};
+
+        run(leave_open_without_the_store, &left);
+        close_leftovers(&left);
+    }
     CHECK_INT(api_open_states(f->store), 1);
 }
 
@@ -351,6 +406,7 @@ int main(void)
         API_TEST(threads_count_exactly),
         API_TEST(threads_do_not_disturb_each_others_keys),
         API_TEST(a_thread_that_ends_without_closing_is_cleaned_up_after),
+        API_TEST(a_state_of_a_thread_that_has_ended_is_nobodys),
         API_TEST(slots_of_ended_threads_are_free_again),
         API_TEST(a_state_closed_elsewhere_is_finished_by_its_owners_next_call),
         API_TEST(a_state_closed_elsewhere_is_finished_by_its_owners_end),
