@@ -11,6 +11,9 @@
 #include "common.h"
 #include "peer.h"
 
+/* Sparse, and needed: while a reader sits in a transaction, no page is used again. */
+#define MAP_BYTES ((size_t)2 << 30)
+
 struct lmdb {
     MDB_env *env;
     MDB_dbi table;
@@ -48,7 +51,7 @@ static void *lmdb_open(const struct peer_config *config)
         temp_register(config->name, ".mdb-lock");
     }
     lmdb_check(mdb_env_create(&lmdb->env), "mdb_env_create");
-    lmdb_check(mdb_env_set_mapsize(lmdb->env, ((size_t)64 << 20) + config->keys * 1024),
+    lmdb_check(mdb_env_set_mapsize(lmdb->env, MAP_BYTES + config->keys * 1024),
                "mdb_env_set_mapsize");
     lmdb_check(
         mdb_env_open(lmdb->env, path, MDB_NOSUBDIR | MDB_NOSYNC | MDB_WRITEMAP | MDB_NOTLS, 0600),
