@@ -81,6 +81,10 @@ uint64_t tks_block_bytes(const struct tks_segment *segment, uint64_t granule)
 static bool take(struct tks_member *member, const struct tks_block_ref *ref, uint64_t plain,
                  enum pin pin)
 {
+    /* A stale hint may name a block that we published since: only what is still as it says may be
+     * logged as new. From here on nobody but us can make it ALLOCATED{us}. */
+    if (load_acquire(block_word(member->segment, ref->slab, ref->index)) != ref->state)
+        return false;
     pin_store(member, pin, pin_word(ref->granule, ref->index));
     if (!compare_and_swap(block_word(member->segment, ref->slab, ref->index), ref->state,
                           block_state(BLOCK_ALLOCATED, plain, member_tag(member), 0)))
@@ -89,25 +93,35 @@ static bool take(struct tks_member *member, const struct tks_block_ref *ref, uin
     return true;
 }
 
+static void untake(struct tks_member *member, const struct tks_block_ref *ref, uint64_t plain)
+{
+    compare_and_swap(block_word(member->segment, ref->slab, ref->index),
+                     block_state(BLOCK_ALLOCATED, plain, member_tag(member), 0),
+                     block_state(BLOCK_FREE, 0, 0, 0));
+}
+
+static bool slab_is(const struct tks_segment *segment, uint64_t slab, unsigned class)
+{
+    uint64_t word = load_ordered(&segment->slabs[slab].word);
+    return slab_kind(word) == SLAB_CLASSED && slab_class(word) == class;
+}
+
 static bool take_ready(struct tks_member *member, unsigned class, uint64_t plain, enum pin pin,
                        uint64_t *granule)
 {
     struct tks_ready *ready = &member->ready[class];
     while (ready->count) {
         struct tks_block_ref ref = ready->blocks[--ready->count];
-        if (take(member, &ref, plain, pin)) {
+        if (!take(member, &ref, plain, pin))
+            continue;
+        /* Discarded blocks all look alike: this one may be another class's by now. */
+        if (slab_is(member->segment, ref.slab, class)) {
             *granule = ref.granule;
             return true;
         }
+        untake(member, &ref, plain);
     }
     return false;
-}
-
-static void untake(struct tks_member *member, const struct tks_block_ref *ref, uint64_t plain)
-{
-    compare_and_swap(block_word(member->segment, ref->slab, ref->index),
-                     block_state(BLOCK_ALLOCATED, plain, member_tag(member), 0),
-                     block_state(BLOCK_FREE, 0, 0, 0));
 }
 
 /* Take the first free block at or after *index of a slab. */
@@ -179,7 +193,7 @@ bool tks_block_free(struct tks_member *member, const struct tks_block_ref *ref)
     struct tks_segment *segment = member->segment;
     struct slab *slab = &segment->slabs[ref->slab];
     uint64_t *word = block_word(segment, ref->slab, ref->index);
-    if (slab_kind(load_relaxed(&slab->word)) == SLAB_RUN) {
+    if (slab_kind(load_relaxed(&slab->word)) == SLAB_RUN && ref->index == 0) {
         pin_store(member, LOG_SLAB, (uint64_t)ref->slab + 1);
         bool won = compare_and_swap(word, ref->state,
                                     block_state(BLOCK_TAKEN, 0, member_tag(member), 0));

@@ -204,6 +204,10 @@ uint64_t tks_reclaim_slabs(struct tks_member *member, uint64_t first, uint64_t c
             uint64_t state = load_acquire(block_word(segment, slab, i));
             if (block_kind(state) != BLOCK_RETIRED)
                 continue;
+            /* A class changes only while every block is free: the same word after the state means that
+             * the state, which the freeing CAS compares exactly, is of this class's block. */
+            if (load_ordered(&segment->slabs[slab].word) != word)
+                break;
             batch[used++] = (struct tks_block_ref){
                 segment->first_granule + slab * SLAB_GRANULES + i * step, (uint32_t)slab, i, state};
             if (used == SCAN_BATCH) {

@@ -70,9 +70,17 @@ static void settle_block(struct estate *estate, enum pin pin, bool is_new)
     uint64_t slab = (granule - heir->segment->first_granule) / SLAB_GRANULES;
     struct tks_block_ref ref = {granule, (uint32_t)slab, pin_index(word),
                                 load_acquire(block_word(heir->segment, slab, pin_index(word)))};
+    struct tks_block_ref now;
     if (block_kind(ref.state) != BLOCK_ALLOCATED ||
         (is_new && block_slot(ref.state) != estate->dead))
         return;
+    if (!tks_block_find(heir->segment, granule, &now) || now.index != ref.index) {
+        /* Taken after the slab had changed its class; its taker would have put it back. */
+        if (is_new)
+            compare_and_swap(block_word(heir->segment, slab, ref.index), ref.state,
+                             block_state(BLOCK_FREE, 0, 0, 0));
+        return;
+    }
     for (int i = 0; i < RECOVER_TRIES; i++) {
         if (!section_enter(heir))
             continue;

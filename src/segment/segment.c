@@ -233,6 +233,9 @@ static void fill_mapping(struct tks_segment *segment, char *base, const struct s
     segment->device = status->st_dev;
     segment->inode = status->st_ino;
     segment->process_token = tks_process->token;
+    while (segment->levels < LEVELS &&
+           8ull << (LEVEL0_BITS + segment->levels) <= geometry.size_bytes)
+        segment->levels++;
 }
 
 /* Check what is at fd through a mapping of it; TKS_OK leaves it mapped in *segment. */

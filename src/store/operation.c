@@ -318,12 +318,22 @@ static uint64_t new_word(struct attempt *attempt, uint64_t link)
     return head_empty(HEAD_EMPTY_NEW, member_new_version(member));
 }
 
+/* Whether the block the head names goes when the change is made; a bare entry that becomes a
+ * member of a vector stays. */
+static bool replaces_block(const struct tks_found *found)
+{
+    return head_kind(found->word) == HEAD_VECTOR ||
+           (head_kind(found->word) == HEAD_ENTRY && found->entry);
+}
+
+/* Only what this change would retire: recovery looks for a validated block in the bucket of our
+ * key alone, where a neighbour that lives on need not be any more after the bucket was split. */
 static void validate_pins(struct attempt *attempt)
 {
     struct tks_member *member = attempt->session->member;
     uint64_t *words = member->slot->words;
     uint64_t block = load_relaxed(&words[PIN_BLOCK]), entry = load_relaxed(&words[PIN_ENTRY]);
-    if (block)
+    if (block && replaces_block(&attempt->found))
         pin_store(member, PIN_BLOCK, block | PIN_VALIDATED);
     if (entry)
         pin_store(member, PIN_ENTRY, entry | PIN_VALIDATED);
@@ -357,7 +367,7 @@ static void retire_old(struct attempt *attempt)
 {
     struct tks_member *member = attempt->session->member;
     const struct tks_found *found = &attempt->found;
-    if (head_kind(found->word) == HEAD_VECTOR || (attempt->old_node && found->entry))
+    if (replaces_block(found))
         retire_found(attempt, &attempt->old_block);
     if (found->entry && found->members)
         retire_found(attempt, &attempt->old_entry);

@@ -161,8 +161,11 @@ static int move_begin(struct tks_member *member, struct move *move)
                : TKS_EVICTED;
 }
 
-/* Pin the block that *head names. */
-static bool pin_head_block(struct tks_member *member, uint64_t *head, uint64_t word)
+/*
+ * Pin the block that *head names. Validated only if it is to be retired, a vector: recovery finds that by
+ * the parent or one of two children, which an entry that has moved on need not be under.
+ */
+static bool pin_head_block(struct tks_member *member, uint64_t *head, uint64_t word, bool retires)
 {
     struct tks_block_ref ref;
     if (!tks_block_find(member->segment, head_granule(word), &ref))
@@ -172,7 +175,8 @@ static bool pin_head_block(struct tks_member *member, uint64_t *head, uint64_t w
     fence_full(); /* G, pairs with H */
     if (load_acquire(head) != word || !section_intact(member))
         return false;
-    pin_store(member, PIN_MOVE_BLOCK, pin | PIN_VALIDATED);
+    if (retires)
+        pin_store(member, PIN_MOVE_BLOCK, pin | PIN_VALIDATED);
     return true;
 }
 
@@ -189,7 +193,7 @@ static bool settle_head(struct tks_member *member, uint64_t *head, uint64_t word
     uint64_t *node = granule_words(segment, head_granule(word));
     if (load_acquire(node + NODE_STAMP))
         return section_intact(member);
-    if (pin_head_block(member, head, word))
+    if (pin_head_block(member, head, word, false))
         node_settle(segment, node);
     pin_store(member, PIN_MOVE_BLOCK, 0);
     return false;
@@ -249,7 +253,7 @@ static int share_of(struct tks_member *member, const struct move *move, const ui
 static int move_vector(struct tks_member *member, struct move *move, uint64_t word)
 {
     struct tks_segment *segment = member->segment;
-    if (!pin_head_block(member, move->parent, word)) {
+    if (!pin_head_block(member, move->parent, word, true)) {
         pin_store(member, PIN_MOVE_BLOCK, 0);
         return TKS_OK;
     }

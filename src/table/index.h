@@ -83,7 +83,7 @@ static inline bool index_find(const struct tks_segment *segment, struct plugin *
     for (unsigned restart = 0; restart < LEVELS; restart++) {
         place->base = load_acquire(&plugin->base);
         uint64_t level = place->base;
-        for (; level < LEVELS; level++) {
+        for (; level < segment->levels; level++) {
             place->head = head_on_level(segment, plugin, (unsigned)level, hash, &place->piece);
             if (tks_unlikely(!place->head))
                 break;
