@@ -63,6 +63,9 @@ static void settle_block(struct estate *estate, enum pin pin, bool is_new)
     struct tks_member *heir = estate->heir;
     uint64_t word = load_acquire(&estate->slot->words[pin]);
     uint64_t granule = pin_granule(word);
+#ifdef TKS_PLANT_NO_RECOVERY
+    return;
+#endif
     if (!word || !(is_new || (word & PIN_VALIDATED)) ||
         !granule_in_range(heir->segment, granule, GRANULE_BYTES) ||
         pin_index(word) >= SLAB_STATES)
@@ -120,10 +123,8 @@ static void recover_slot(struct tks_member *heir, unsigned index)
     uint64_t plugin = load_acquire(&slot->words[LOG_PLUGIN]);
     if (plugin)
         estate.plugin = tks_registry_plugin(segment, plugin);
-#ifndef TKS_PLANT_NO_RECOVERY
     for (size_t i = 0; i < sizeof(logged_blocks) / sizeof(logged_blocks[0]); i++)
         settle_block(&estate, logged_blocks[i].pin, logged_blocks[i].is_new);
-#endif
     for (unsigned i = 0; i < SLOT_WORDS; i++)
         store_release(&slot->words[i], 0);
     store_release(&slot->section, 0);

@@ -171,11 +171,13 @@ static int walk_section(struct tks_walk *walk, struct tks_batch *batch, size_t e
 
 int tks_walk_next(struct tks_walk *walk, struct tks_batch *batch, size_t enough)
 {
-    for (int tries = 0; tries < WALK_TRIES && !walk->ended && batch->used < enough;) {
-        if (!open_section(walk)) {
-            tries++;
+    for (int tries = 0; !walk->ended && batch->used < enough; tries++) {
+        if (tries >= WALK_TRIES)
+            return tks_fail(TKS_EVICTED, "expelled %d times from segment \"%s\"", tries,
+                            walk->member->segment->name);
+        if (!open_section(walk))
             continue;
-        }
+        uint64_t position = walk->position;
         size_t need = 0;
         int status = walk_section(walk, batch, enough, &need);
         close_section(walk);
@@ -187,10 +189,8 @@ int tks_walk_next(struct tks_walk *walk, struct tks_batch *batch, size_t enough)
             return status;
         if (status == STEP_ROOM && make_room(batch, need))
             return TKS_NO_SPACE;
-        tries = status == STEP_AGAIN ? tries + 1 : 0;
-        if (tries == WALK_TRIES - 1)
-            return tks_fail(TKS_EVICTED, "expelled %d times from segment \"%s\"", WALK_TRIES,
-                            walk->member->segment->name);
+        if (walk->position != position)
+            tries = 0;
     }
     return TKS_OK;
 }
