@@ -12,9 +12,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Slots that only short visits (stats, check, sweep, export) may use, so that a full store can
- * still be looked at. */
-#define VISITOR_SLOTS 2u
 /* The kernel walks at most 2048 robust mutexes of a dead thread (ROBUST_LIST_LIMIT). */
 #define SLOTS_PER_THREAD 1024u
 #define RECOVER_TRIES 1000

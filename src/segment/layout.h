@@ -46,6 +46,8 @@
 #endif
 #define SEGMENT_BYTES_MAX (512ull << 30)
 #define SLOTS_MAX 4096u
+/* Beyond slots=, for short visits (stats, check, sweep, export): a full store can be looked at. */
+#define VISITOR_SLOTS 2u
 #define SLAB_GRANULES (SLAB_BYTES / GRANULE_BYTES)
 /* One state word for every granule of a slab, so that the table does not move when a slab changes
  * its class: state words are type-stable, a process that was stopped for a year may still CAS one. */
@@ -422,7 +424,7 @@ _Static_assert(offsetof(struct header, registry) % 64 == 0, "line");
 _Static_assert(offsetof(struct plugin, cursor) == 64, "line");
 _Static_assert(offsetof(struct plugin, level) == 128, "line");
 _Static_assert(offsetof(struct plugin, heads) % 64 == 0, "line");
-_Static_assert(SLOTS_MAX < (1u << SLOT_BITS), "slot numbers fit");
+_Static_assert(SLOTS_MAX + VISITOR_SLOTS < (1u << SLOT_BITS), "slot numbers fit");
 _Static_assert(SLAB_STATES <= 1u << 11, "state index fits a pin");
 _Static_assert(SEGMENT_BYTES_MAX / GRANULE_BYTES <= 1ull << GRANULE_BITS, "granules fit");
 

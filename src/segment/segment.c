@@ -39,8 +39,7 @@ static uint64_t default_slots(uint64_t size_bytes)
 /* The one place that lays a segment out. False when nothing useful fits. */
 static bool lay_out(uint64_t size_bytes, uint64_t slots, struct geometry *geometry)
 {
-    if (size_bytes < SEGMENT_BYTES_MIN || size_bytes > SEGMENT_BYTES_MAX || slots < SLOTS_MIN ||
-        slots > SLOTS_MAX)
+    if (size_bytes < SEGMENT_BYTES_MIN || size_bytes > SEGMENT_BYTES_MAX || slots < SLOTS_MIN + VISITOR_SLOTS || slots > SLOTS_MAX + VISITOR_SLOTS)
         return false;
     uint64_t slots_offset = round_up(sizeof(struct header), CACHE_LINE);
     uint64_t table_offset = slots_offset + slots * sizeof(struct slot);
@@ -156,7 +155,7 @@ static int create(const struct tks_segment_options *options, const char *path)
 {
     uint64_t slots = options->slots ? options->slots : default_slots(options->size_bytes);
     struct geometry geometry;
-    if (!lay_out(options->size_bytes, slots, &geometry))
+    if (!lay_out(options->size_bytes, slots + VISITOR_SLOTS, &geometry))
         return tks_fail(TKS_INVALID, "segment \"%s\": size=%llu with slots=%llu is not possible",
                         options->name, (unsigned long long)options->size_bytes,
                         (unsigned long long)slots);

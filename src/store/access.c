@@ -240,7 +240,7 @@ int tks_shm_get(tks_state *base, const char *key, void *buf, size_t cap, size_t 
     const struct tks_session *session = &state->session;
     struct tks_name name;
     struct tks_found found;
-    if (tks_unlikely(!state->tick_serial || !process_is(state->process_token) ||
+    if (tks_unlikely(state->tick_serial == NO_SERIAL || !process_is(state->process_token) ||
                      named_key(key, &name)))
         return get_slow(base, key, buf, cap, len);
     if (tks_likely(node_find(session->member->segment, session->plugin, &name, &found)) &&
@@ -281,7 +281,7 @@ int tks_shm_get_k(tks_state *base, tks_key *prepared, void *buf, size_t cap, siz
     const struct shm_state *state = shm_of(base);
     const struct shm_key *key = shm_key_of(prepared);
     const struct tks_session *session = &state->session;
-    /* tick_serial is 0 outside a tick; a key that never looked anything up has an impossible base. */
+    /* No key has the serial of a state outside a tick; one that never looked anything up has an impossible base. */
     if (tks_unlikely(key->serial != state->tick_serial || !process_is(state->process_token) ||
                      load_acquire(&session->plugin->base) != key->base ||
                      load_acquire(key->head) != key->word ||
@@ -394,7 +394,7 @@ int tks_shm_tick_end(tks_state *base)
     if (!session->in_tick)
         return tks_fail(TKS_INVALID, "tks_tick_end without a tick");
     section_leave(session->member);
-    state->tick_serial = 0;
+    state->tick_serial = NO_SERIAL;
     session->in_tick = session->now_known = session->caller_clock = false;
     while (state->borrows)
         pin_store(session->member, (enum pin)(PIN_BORROW + --state->borrows), 0);

@@ -180,7 +180,7 @@ static void describe(const struct tks_segment *segment, struct tks_stats *stats)
     const struct header *header = segment->header;
     struct stat file;
     stats->size_bytes = segment->size_bytes;
-    stats->slots = segment->slot_count;
+    stats->slots = segment->slot_count - VISITOR_SLOTS;
     stats->recovered = load_ordered(&header->recovered);
     stats->evicted = load_ordered(&header->evicted);
     stats->epoch = load_ordered(&header->epoch);

@@ -429,6 +429,7 @@ static int shm_state_open(tks_store *base, const char *plugin, size_t len, tks_s
     session->plugin = tks_registry_plugin(store->segment, session->plugin_granule);
     state->base.backend = &tks_shm_backend;
     state->serial = fetch_add(&next_serial, 1);
+    state->tick_serial = NO_SERIAL;
     state->process_token = store->base.process_token;
     state->thread = tks_thread_enter();
     state->store = store;

@@ -20,10 +20,12 @@ struct shm_store {
 #define STATE_CLOSED 1u
 #define STATE_OWNER_GONE 2u
 
+#define NO_SERIAL UINT64_MAX
+
 struct shm_state {
     struct tks_state base;
     struct tks_session session;
-    uint64_t tick_serial; /* serial while a tick is open, else 0 */
+    uint64_t tick_serial; /* serial while a tick is open, else NO_SERIAL */
     uint64_t serial;      /* never reused: ties prepared keys to this state */
     uint64_t process_token;
     uint64_t thread;

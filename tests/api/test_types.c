@@ -241,7 +241,7 @@ static void a_json_document_is_its_text(void **fixture)
         "[1,2.5,\"x\",true,false,null,{\"b\":[]}]",
         "{\"a\":1,\"a\":2}",
         "[\"\\u0000\"]",
-        "{\"\\u0000\":\"\\ud83d\\ude00\"}",
+        "{\"\\u0001\":\"\\ud83d\\ude00\"}",
         "[ 1 ,\n\t2 ]",
         "[\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"]",
         "[\"gr\xc3\xbc\xc3\x9f\"]",

@@ -195,8 +195,8 @@ static void damage(const struct image *image, bool live)
 
 static void make_segment(void)
 {
-    tks_store *store;
-    tks_state *state;
+    tks_store *store = NULL;
+    tks_state *state = NULL;
     unlink(path);
     if (tks_store_open(uri, NULL, &store) || tks_state_open(store, "plugin-a", &state))
         fail("cannot make a segment");
