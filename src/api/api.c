@@ -166,7 +166,7 @@ int tks_state_open(tks_store *store, const char *plugin, tks_state **state)
 
 void tks_state_close(tks_state *state)
 {
-    if (state)
+    if (state && state->backend)
         state->backend->state_close(state);
 }
 
@@ -175,10 +175,24 @@ static __attribute__((cold, noinline)) int null_argument(const char *what)
     return tks_fail(TKS_INVALID, "%s is NULL", what);
 }
 
+/* Why a state cannot be used: NULL, or inherited through fork. */
+static __attribute__((cold, noinline)) int no_state(const tks_state *state)
+{
+    return state ? tks_fail(TKS_INVALID, "the state was opened by another process (fork)")
+                 : null_argument("state");
+}
+
+static inline bool usable(const tks_state *state)
+{
+    return __builtin_expect(state && state->backend, 1);
+}
+
 int tks_key_prepare_n(tks_state *state, const char *key, size_t key_len, tks_key *prepared)
 {
-    if (!state || !prepared)
-        return null_argument(state ? "prepared" : "state");
+    if (!usable(state))
+        return no_state(state);
+    if (!prepared)
+        return null_argument("prepared");
     return state->backend->key_prepare(state, key, key_len, prepared);
 }
 
@@ -189,13 +203,13 @@ int tks_key_prepare(tks_state *state, const char *key, tks_key *prepared)
 
 int tks_tick_begin(tks_state *state)
 {
-    return state ? state->backend->tick_begin(state, NULL) : null_argument("state");
+    return usable(state) ? state->backend->tick_begin(state, NULL) : no_state(state);
 }
 
 int tks_tick_begin_at(tks_state *state, int64_t now_ms)
 {
-    if (!state)
-        return null_argument("state");
+    if (!usable(state))
+        return no_state(state);
     if (now_ms < 0)
         return tks_fail(TKS_INVALID, "now_ms is negative");
     return state->backend->tick_begin(state, &now_ms);
@@ -203,13 +217,15 @@ int tks_tick_begin_at(tks_state *state, int64_t now_ms)
 
 int tks_tick_end(tks_state *state)
 {
-    return state ? state->backend->tick_end(state) : null_argument("state");
+    return usable(state) ? state->backend->tick_end(state) : no_state(state);
 }
 
 int tks_keys(tks_state *state, int (*visit)(void *arg, const char *key, size_t key_len), void *arg)
 {
-    if (!state || !visit)
-        return null_argument(state ? "visit" : "state");
+    if (!usable(state))
+        return no_state(state);
+    if (!visit)
+        return null_argument("visit");
     return state->backend->keys(state, visit, arg);
 }
 
@@ -217,15 +233,19 @@ int tks_keys(tks_state *state, int (*visit)(void *arg, const char *key, size_t k
 
 int tks_get(tks_state *state, const char *key, void *buf, size_t cap, size_t *len)
 {
-    if (__builtin_expect(!state || (!buf && cap), 0))
-        return null_argument(state ? "buf" : "state");
+    if (!usable(state))
+        return no_state(state);
+    if (__builtin_expect(!buf && cap, 0))
+        return null_argument("buf");
     return state->backend->get(state, key, buf, cap, len);
 }
 
 int tks_get_k(tks_state *state, tks_key *key, void *buf, size_t cap, size_t *len)
 {
-    if (__builtin_expect(!state || !key || (!buf && cap), 0))
-        return null_argument(!state ? "state" : key ? "buf" : "key");
+    if (!usable(state))
+        return no_state(state);
+    if (__builtin_expect(!key || (!buf && cap), 0))
+        return null_argument(key ? "buf" : "key");
     return state->backend->get_k(state, key, buf, cap, len);
 }
 
@@ -261,8 +281,10 @@ static int get_versioned(tks_state *state, const char *key, tks_key *prepared, v
                          size_t cap, size_t *len, uint64_t *version)
 {
     struct tks_reading reading = {.buf = buf, .cap = cap};
-    if (!state || (!buf && cap))
-        return null_argument(state ? "buf" : "state");
+    if (!usable(state))
+        return no_state(state);
+    if (!buf && cap)
+        return null_argument("buf");
     int status = state->backend->read(state, key, prepared, &reading);
     if (len)
         *len = reading.len;
@@ -285,8 +307,10 @@ static int get_i64(tks_state *state, const char *key, tks_key *prepared, int64_t
 {
     char room[8];
     int type;
-    if (!state || !value)
-        return null_argument(state ? "value" : "state");
+    if (!usable(state))
+        return no_state(state);
+    if (!value)
+        return null_argument("value");
     int status = get_scalar(state, key, prepared, room, sizeof(room), &type);
     if (status)
         return status;
@@ -308,8 +332,10 @@ static int get_f64(tks_state *state, const char *key, tks_key *prepared, double 
     char room[8];
     int type;
     int64_t integer;
-    if (!state || !value)
-        return null_argument(state ? "value" : "state");
+    if (!usable(state))
+        return no_state(state);
+    if (!value)
+        return null_argument("value");
     int status = get_scalar(state, key, prepared, room, sizeof(room), &type);
     if (status)
         return status;
@@ -329,8 +355,10 @@ static int get_bool(tks_state *state, const char *key, tks_key *prepared, bool *
 {
     char room[8] = {0};
     int type;
-    if (!state || !value)
-        return null_argument(state ? "value" : "state");
+    if (!usable(state))
+        return no_state(state);
+    if (!value)
+        return null_argument("value");
     int status = get_scalar(state, key, prepared, room, sizeof(room), &type);
     if (status)
         return status;
@@ -343,8 +371,10 @@ static int get_bool(tks_state *state, const char *key, tks_key *prepared, bool *
 static int get_type(tks_state *state, const char *key, tks_key *prepared, int *type)
 {
     struct tks_reading reading = {0};
-    if (!state || !type)
-        return null_argument(state ? "type" : "state");
+    if (!usable(state))
+        return no_state(state);
+    if (!type)
+        return null_argument("type");
     int status = state->backend->read(state, key, prepared, &reading);
     if (status && status != TKS_TOO_SMALL)
         return status;
@@ -357,8 +387,8 @@ static int get_type(tks_state *state, const char *key, tks_key *prepared, int *t
 static int write_value(tks_state *state, const char *key, tks_key *prepared,
                        struct tks_writing *writing)
 {
-    if (!state)
-        return null_argument("state");
+    if (!usable(state))
+        return no_state(state);
     if (!writing->value && writing->len)
         return null_argument("value");
     if (writing->len > TKS_VALUE_MAX)
@@ -435,8 +465,10 @@ static int set_str(tks_state *state, const char *key, tks_key *prepared, const c
 static int set_json(tks_state *state, const char *key, tks_key *prepared, const char *text,
                     size_t len)
 {
-    if (!state || !text)
-        return null_argument(state ? "text" : "state");
+    if (!usable(state))
+        return no_state(state);
+    if (!text)
+        return null_argument("text");
     if (len > TKS_VALUE_MAX)
         return tks_fail(TKS_INVALID, "a value of %zu bytes is longer than %zu", len, TKS_VALUE_MAX);
     struct tks_scalar scalar;
@@ -478,21 +510,21 @@ int tks_get_versioned_k(tks_state *state, tks_key *key, void *buf, size_t cap, s
 }
 int tks_has(tks_state *state, const char *key)
 {
-    return state ? state->backend->has(state, key, NULL) : null_argument("state");
+    return usable(state) ? state->backend->has(state, key, NULL) : no_state(state);
 }
 int tks_has_k(tks_state *state, tks_key *key)
 {
     NEED_KEY(key);
-    return state ? state->backend->has(state, NULL, key) : null_argument("state");
+    return usable(state) ? state->backend->has(state, NULL, key) : no_state(state);
 }
 int tks_borrow(tks_state *state, const char *key, const void **value, size_t *len)
 {
-    return state ? state->backend->borrow(state, key, NULL, value, len) : null_argument("state");
+    return usable(state) ? state->backend->borrow(state, key, NULL, value, len) : no_state(state);
 }
 int tks_borrow_k(tks_state *state, tks_key *key, const void **value, size_t *len)
 {
     NEED_KEY(key);
-    return state ? state->backend->borrow(state, NULL, key, value, len) : null_argument("state");
+    return usable(state) ? state->backend->borrow(state, NULL, key, value, len) : no_state(state);
 }
 int tks_set(tks_state *state, const char *key, const void *value, size_t len)
 {
@@ -666,8 +698,10 @@ static int check_record_value(const struct tks_record *record)
 int tks_put_record(tks_state *state, const struct tks_record *record)
 {
     tks_key prepared;
-    if (!state || !record)
-        return null_argument(state ? "record" : "state");
+    if (!usable(state))
+        return no_state(state);
+    if (!record)
+        return null_argument("record");
     if (record->size < sizeof(*record))
         return tks_fail(TKS_INVALID, "record->size must be set to sizeof(struct tks_record)");
     if (!record->value && record->value_len)

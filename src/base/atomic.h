@@ -92,16 +92,46 @@ static inline void fence_release(void)
 }
 #endif
 
-/** Copy out of shared memory that may be reused meanwhile: whole relaxed words, the tail cut. */
+#if defined(__SSE2__) && !defined(TKS_THREAD_SANITIZER)
+#include <emmintrin.h>
+/*
+ * 64 bytes that may be reused meanwhile. Vector loads are not atomic as a whole, and need not be: a
+ * copy is used only after a check that follows an acquire fence, which orders them like any load.
+ */
+static inline void copy_line(char *to, const uint64_t *from)
+{
+    const __m128i *in = (const __m128i *)(const void *)from;
+    __m128i *out = (__m128i *)(void *)to;
+    __m128i a = _mm_loadu_si128(in), b = _mm_loadu_si128(in + 1), c = _mm_loadu_si128(in + 2),
+            d = _mm_loadu_si128(in + 3);
+    _mm_storeu_si128(out, a);
+    _mm_storeu_si128(out + 1, b);
+    _mm_storeu_si128(out + 2, c);
+    _mm_storeu_si128(out + 3, d);
+}
+#else
+static inline void copy_line(char *to, const uint64_t *from)
+{
+    for (int i = 0; i < 8; i++) {
+        uint64_t word = load_relaxed(from + i);
+        memcpy(to + i * 8, &word, 8);
+    }
+}
+#endif
+
+/** Copy out of shared memory that may be reused meanwhile. */
 static inline void copy_from_shared(void *to, const uint64_t *from, size_t len)
 {
     char *out = to;
-    for (; len >= 64; len -= 64, from += 8, out += 64) {
-#pragma GCC unroll 8
-        for (int i = 0; i < 8; i++) {
-            uint64_t word = load_relaxed(from + i);
-            memcpy(out + i * 8, &word, 8);
-        }
+    if (len >= 64) {
+        do {
+            copy_line(out, from);
+            out += 64;
+            from += 8;
+            len -= 64;
+        } while (len >= 64);
+        if (!len)
+            return;
     }
     for (; len >= 8; len -= 8, from++, out += 8) {
         uint64_t word = load_relaxed(from);

@@ -76,6 +76,7 @@ struct tks_store {
     uint64_t process_token;
 };
 
+/* In memory that fork wipes (base/process.h): a backend that reads NULL says "inherited". */
 struct tks_state {
     const struct tks_backend *backend;
 };

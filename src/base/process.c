@@ -13,19 +13,34 @@ static pthread_once_t page_once = PTHREAD_ONCE_INIT;
 static uint64_t next_token = 1;
 static uint64_t next_thread = 1;
 
+static size_t whole_pages(size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (bytes + page - 1) / page * page;
+}
+
+void *tks_wiped_alloc(size_t bytes)
+{
+    size_t size = whole_pages(bytes);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    /* Linux 4.14. Without it a forked child could not tell, so do without the memory. */
+    if (madvise(memory, size, MADV_WIPEONFORK)) {
+        munmap(memory, size);
+        return NULL;
+    }
+    return memory;
+}
+
+void tks_wiped_free(void *memory, size_t bytes)
+{
+    munmap(memory, whole_pages(bytes));
+}
+
 static void map_page(void)
 {
-    long size = sysconf(_SC_PAGESIZE);
-    void *page = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                      0);
-    if (page == MAP_FAILED)
-        return;
-    /* Linux 4.14. Without it a forked child could not tell, so do without the page. */
-    if (madvise(page, (size_t)size, MADV_WIPEONFORK)) {
-        munmap(page, (size_t)size);
-        return;
-    }
-    tks_process = page;
+    tks_process = tks_wiped_alloc(sizeof(*tks_process));
 }
 
 int tks_process_enter(void)

@@ -27,6 +27,13 @@ static inline bool process_is(uint64_t token)
     return tks_likely(load_relaxed(&tks_process->token) == token);
 }
 
+/**
+ * Zeroed memory that reads as zeros again in a forked child: a handle in it shows by itself that it
+ * was inherited. NULL without memory.
+ */
+void *tks_wiped_alloc(size_t bytes);
+void tks_wiped_free(void *memory, size_t bytes);
+
 /* 0 until this thread opens its first state; never reused by another thread of the process. */
 extern _Thread_local uint64_t tks_thread_id
     __attribute__((tls_model("initial-exec"), visibility("hidden")));

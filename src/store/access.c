@@ -41,7 +41,7 @@ static int bad_key(const char *key, size_t len)
     return tks_fail(TKS_INVALID, "the key is not UTF-8 or has a NUL byte");
 }
 
-static int named_key(const char *key, struct tks_name *name)
+static inline int named_key(const char *key, struct tks_name *name)
 {
     size_t len = key ? strnlen(key, TKS_NAME_MAX + 1) : 0;
     if (tks_unlikely(len - 1 >= TKS_NAME_MAX))
@@ -142,7 +142,8 @@ static void remember(struct shm_key *key, const struct tks_session *session,
     key->node = granule_words(session->member->segment, head_granule(view->found.word));
     key->version = view->found.version;
     key->value = view_value(view);
-    key->value_len = meta_value_len(view->found.meta);
+    key->value_len = (uint32_t)meta_value_len(view->found.meta);
+    key->has_deadline = view->deadline != 0;
     key->deadline = view->deadline;
 }
 
@@ -233,31 +234,25 @@ static __attribute__((noinline)) int get_slow(tks_state *base, const char *key, 
     return status;
 }
 
-/* The plain case, inside a tick: present, alone in its bucket, settled, no deadline, fits. */
+/* The plain case, inside a tick, without the machinery of the others. */
 int tks_shm_get(tks_state *base, const char *key, void *buf, size_t cap, size_t *len)
 {
     struct shm_state *state = shm_of(base);
     const struct tks_session *session = &state->session;
     struct tks_name name;
-    struct tks_found found;
-    if (tks_unlikely(state->tick_serial == NO_SERIAL || !process_is(state->process_token) ||
-                     named_key(key, &name)))
+    size_t value_len;
+    if (tks_unlikely(state->tick_serial == NO_SERIAL || named_key(key, &name)))
         return get_slow(base, key, buf, cap, len);
-    if (tks_likely(node_find(session->member->segment, session->plugin, &name, &found)) &&
-        tks_likely(found.entry)) {
-        size_t value_len = meta_value_len(found.meta);
-        const uint64_t *node = granule_words(session->member->segment, head_granule(found.word));
-        if (tks_likely(load_acquire(node + NODE_STAMP) && value_len <= cap &&
-                       !load_relaxed(found.entry + ENTRY_DEADLINE))) {
-            copy_from_shared(buf, found.entry + entry_value_word(name.len), value_len);
-            if (tks_likely(section_intact(session->member))) {
-                if (len)
-                    *len = value_len;
-                return TKS_OK;
-            }
-        }
-    }
-    return get_slow(base, key, buf, cap, len);
+    const uint64_t *entry =
+        node_find_plain(session->member->segment, session->plugin, &name, &value_len);
+    if (tks_unlikely(!entry || value_len > cap))
+        return get_slow(base, key, buf, cap, len);
+    copy_from_shared(buf, entry + entry_value_word(name.len), value_len);
+    if (tks_unlikely(!section_intact(session->member)))
+        return get_slow(base, key, buf, cap, len);
+    if (len)
+        *len = value_len;
+    return TKS_OK;
 }
 
 static __attribute__((noinline)) int get_k_slow(tks_state *base, tks_key *key, void *buf, size_t cap, size_t *len)
@@ -267,6 +262,12 @@ static __attribute__((noinline)) int get_k_slow(tks_state *base, tks_key *key, v
     if (len)
         *len = reading.len;
     return status;
+}
+
+/* Without asking a clock: the first look at a deadline in a tick goes the long way and does. */
+static inline bool surely_alive(const struct tks_session *session, uint64_t deadline)
+{
+    return session->now_known && (int64_t)deadline > session->now_ms;
 }
 
 /*
@@ -282,11 +283,12 @@ int tks_shm_get_k(tks_state *base, tks_key *prepared, void *buf, size_t cap, siz
     const struct shm_key *key = shm_key_of(prepared);
     const struct tks_session *session = &state->session;
     /* No key has the serial of a state outside a tick; one that never looked anything up has an impossible base. */
-    if (tks_unlikely(key->serial != state->tick_serial || !process_is(state->process_token) ||
+    if (tks_unlikely(key->serial != state->tick_serial ||
                      load_acquire(&session->plugin->base) != key->base ||
                      load_acquire(key->head) != key->word ||
                      load_acquire(key->node + NODE_VERSION) != key->version ||
-                     key->deadline || key->value_len > cap))
+                     (key->has_deadline && !surely_alive(session, key->deadline)) ||
+                     key->value_len > cap))
         return get_k_slow(base, prepared, buf, cap, len);
     size_t value_len = key->value_len;
     copy_from_shared(buf, key->value, value_len);

@@ -335,18 +335,22 @@ static void drop_state(struct shm_state *state, uint64_t reason)
 {
     uint64_t other = reason == STATE_CLOSED ? STATE_OWNER_GONE : STATE_CLOSED;
     if (__atomic_fetch_or(&state->closing, reason, __ATOMIC_ACQ_REL) & other)
-        free(state);
+        tks_wiped_free(state, sizeof(*state));
+}
+
+/* A child of fork inherits this thread's list, wiped, and none of its slots. */
+static void forget_inherited(void)
+{
+    if (my_states && !my_states->base.backend)
+        my_states = NULL;
 }
 
 static void at_thread_end(void *unused)
 {
     (void)unused;
+    forget_inherited();
     while (my_states) {
         struct shm_state *state = my_states;
-        if (!process_is(state->process_token)) {
-            my_states = state->next; /* inherited through fork: not ours to give back */
-            continue;
-        }
         release_state(state);
         drop_state(state, STATE_OWNER_GONE);
     }
@@ -357,21 +361,8 @@ static void make_thread_end(void)
     thread_end_works = !pthread_key_create(&thread_end, at_thread_end);
 }
 
-/* A child of fork inherits the list of the forking thread, but none of its slots. */
-static void forget_inherited(void)
-{
-    struct shm_state **link = &my_states;
-    while (*link)
-        if (process_is((*link)->process_token))
-            link = &(*link)->next;
-        else
-            *link = (*link)->next;
-}
-
 int tks_shm_guard(struct shm_state *state)
 {
-    if (!process_is(state->process_token))
-        return tks_fail(TKS_INVALID, "the state was opened by another process (fork)");
     if (load_acquire(&state->closing) & STATE_OWNER_GONE)
         return tks_fail(TKS_INVALID, "the state's thread has ended");
     if (state->thread != tks_thread_id)
@@ -410,10 +401,9 @@ static int shm_state_open(tks_store *base, const char *plugin, size_t len, tks_s
     struct shm_store *store = shm_store_of(base);
     pthread_once(&thread_end_once, make_thread_end);
     forget_inherited();
-    struct shm_state *state = aligned_alloc(64, (sizeof(*state) + 63) / 64 * 64);
+    struct shm_state *state = tks_wiped_alloc(sizeof(*state));
     if (!state)
         return tks_fail(TKS_NO_SPACE, "no memory for a state");
-    memset(state, 0, sizeof(*state));
     struct tks_session *session = &state->session;
     int status = tks_member_join(store->segment, SLOT_STATE, &session->member);
     if (!status) {
@@ -423,14 +413,13 @@ static int shm_state_open(tks_store *base, const char *plugin, size_t len, tks_s
             tks_member_leave(session->member);
     }
     if (status) {
-        free(state);
+        tks_wiped_free(state, sizeof(*state));
         return status;
     }
     session->plugin = tks_registry_plugin(store->segment, session->plugin_granule);
     state->base.backend = &tks_shm_backend;
     state->serial = fetch_add(&next_serial, 1);
     state->tick_serial = NO_SERIAL;
-    state->process_token = store->base.process_token;
     state->thread = tks_thread_enter();
     state->store = store;
     __atomic_add_fetch(&store->references, 1, __ATOMIC_ACQ_REL);
@@ -445,8 +434,6 @@ static int shm_state_open(tks_store *base, const char *plugin, size_t len, tks_s
 static void shm_state_close(tks_state *base)
 {
     struct shm_state *state = (struct shm_state *)(void *)base;
-    if (!process_is(state->process_token))
-        return;
     if (state->thread == tks_thread_id && !(load_acquire(&state->closing) & STATE_OWNER_GONE)) {
         tks_recover_dead(state->session.member);
         release_state(state);

@@ -27,7 +27,6 @@ struct shm_state {
     struct tks_session session;
     uint64_t tick_serial; /* serial while a tick is open, else NO_SERIAL */
     uint64_t serial;      /* never reused: ties prepared keys to this state */
-    uint64_t process_token;
     uint64_t thread;
     uint64_t closing; /* STATE_… */
     unsigned borrows;
@@ -35,7 +34,7 @@ struct shm_state {
     struct shm_state *next; /* of this thread's states */
 };
 
-/** A prepared key: what the caller's tks_key holds. */
+/** A prepared key: what the caller's tks_key holds. What a hit needs comes first: one line. */
 struct shm_key {
     uint64_t serial; /* of the state */
     uint64_t base;   /* plugin->base when the look-up was made */
@@ -44,7 +43,8 @@ struct shm_key {
     uint64_t *node; /* what word names */
     uint64_t version;
     const uint64_t *value;
-    uint64_t value_len;
+    uint32_t value_len;
+    uint32_t has_deadline;
     uint64_t deadline;
     uint64_t hash;
     uint64_t tail;
@@ -53,13 +53,12 @@ struct shm_key {
 };
 _Static_assert(sizeof(struct shm_key) <= sizeof(tks_key), "a prepared key fits");
 
-/** Whether the call may go on: this process, this thread, not closed. */
+/** Why the call may not go on: another thread's state, or a closed one. TKS_OK: it may. */
 int tks_shm_guard(struct shm_state *state);
 
 static inline bool shm_usable(const struct shm_state *state)
 {
-    return tks_likely(process_is(state->process_token) && state->thread == tks_thread_id &&
-                      !load_relaxed(&state->closing));
+    return tks_likely(state->thread == tks_thread_id && !load_relaxed(&state->closing));
 }
 
 /** The name of a key given either way; TKS_INVALID when it cannot be one. */

@@ -149,6 +149,61 @@ static inline bool node_find(const struct tks_segment *segment, struct plugin *p
     return head_kind(word) == HEAD_EMPTY || head_kind(word) == HEAD_EMPTY_NEW;
 }
 
+/* The word of a settled vector's member with the fingerprint, 0: ask node_find(). */
+static inline uint64_t plain_member(const struct tks_segment *segment, uint64_t word,
+                                    uint64_t fingerprint)
+{
+    uint64_t granule = head_granule(word);
+    if (tks_unlikely(!granule_in_range(segment, granule, GRANULE_BYTES)))
+        return 0;
+    const uint64_t *vector = granule_words(segment, granule);
+    uint64_t count = load_relaxed(vector + VECTOR_COUNT);
+    if (tks_unlikely(!load_acquire(vector + NODE_STAMP) || count > VECTOR_MEMBERS_MAX ||
+                     !granule_in_range(segment, granule, vector_bytes(count))))
+        return 0;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t member = load_relaxed(vector + VECTOR_MEMBERS + i);
+        if (head_fingerprint(member) == fingerprint)
+            return member;
+    }
+    return 0;
+}
+
+/**
+ * The common case of node_find() with little around it: the bucket is not being moved, what it holds is
+ * settled and without a deadline. NULL: not that, ask node_find().
+ */
+static inline const uint64_t *node_find_plain(const struct tks_segment *segment,
+                                              struct plugin *plugin, const struct tks_name *name,
+                                              size_t *value_len)
+{
+    const uint64_t granule_mask = ((1ull << GRANULE_BITS) - 1) << 4;
+    const uint64_t fingerprint = fingerprint_of(name->hash);
+    uint64_t piece, level = load_acquire(&plugin->base);
+    const uint64_t *head = head_on_level(segment, plugin, (unsigned)level, name->hash, &piece);
+    if (tks_unlikely(!head))
+        return NULL;
+    uint64_t word = load_acquire(head);
+    bool in_vector = head_kind(word) == HEAD_VECTOR && !(word & HEAD_FROZEN);
+    if (in_vector)
+        word = plain_member(segment, word, fingerprint);
+    if (tks_unlikely((word & ~granule_mask) != head_word(HEAD_ENTRY, 0, fingerprint)))
+        return NULL;
+    uint64_t granule = head_granule(word);
+    if (tks_unlikely(!granule_in_range(segment, granule, GRANULE_BYTES)))
+        return NULL;
+    const uint64_t *entry = granule_words(segment, granule);
+    __builtin_prefetch(entry + 8);
+    uint64_t meta = load_relaxed(entry + ENTRY_META);
+    *value_len = meta_value_len(meta);
+    if (tks_unlikely(meta_key_len(meta) != name->len || load_relaxed(entry + ENTRY_DEADLINE) ||
+                     (!in_vector && !load_acquire(entry + NODE_STAMP))) ||
+        tks_unlikely(!granule_in_range(segment, granule, entry_bytes(name->len, *value_len))) ||
+        !entry_has_key(entry, name))
+        return NULL;
+    return entry;
+}
+
 /** Copy an entry's key with a NUL; its length, 0 when the entry is out of range. */
 static inline size_t node_copy_key(const struct tks_segment *segment, uint64_t granule,
                                    char name[TKS_NAME_MAX + 1])
