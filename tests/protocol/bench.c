@@ -104,14 +104,19 @@ void bench_arrange(struct bench *bench)
     struct actor *parent = bench->parent;
     actor_set(parent, KEY_A, 0);
     actor_set(parent, KEY_N, 0);
-    actor_set(parent, KEY_V0, 0);
-    actor_set(parent, KEY_V1, 0);
     actor_delete(parent, KEY_V2);
     actor_delete(parent, KEY_BIG);
     actor_delete(parent, KEY_C);
     actor_add(parent, KEY_C, 100);
     actor_delete(parent, KEY_VC);
+    /* Freed blocks are taken again at once, the lowest first: few blocks are in the game. */
+    bench_recycle(bench);
+    actor_set(parent, KEY_V0, 0);
+    bench_recycle(bench);
+    actor_set(parent, KEY_V1, 0);
+    bench_recycle(bench);
     actor_add(parent, KEY_VC, 1000);
+    bench_recycle(bench);
 }
 
 /* ---- Inside -------------------------------------------------------------------------------- */
