@@ -25,9 +25,12 @@
 
 #define FIRST_KEYS 1000
 #define LAST_KEYS 4000000
-#define LOOK_EVERY 256
+/* Seldom enough to cost little, often enough that few operations share a loss of the CPU. */
+#define LOOK_EVERY 64
 #define SLOW_NS 1e6
 #define PATIENCE_S 20.0
+/* Slow operations that are named, per peer. */
+#define NOTED_MAX 4
 
 struct outcome {
     double p50[ROUNDS_MAX], p99[ROUNDS_MAX], p999[ROUNDS_MAX], max[ROUNDS_MAX];
@@ -50,19 +53,19 @@ static uint32_t narrow(uint64_t ticks)
     return ticks < UINT32_MAX ? (uint32_t)ticks : UINT32_MAX;
 }
 
-/* Called after a slow operation at once, else every LOOK_EVERY-th time. */
-static void look(struct block_guard *guard, bool slow, struct outcome *outcome)
+/* Called after a slow operation at once, else every LOOK_EVERY-th time. True: slow on its own. */
+static bool look(struct block_guard *guard, bool slow, struct outcome *outcome)
 {
     struct block_guard now;
+    bool taken;
 
     block_begin(&now);
-    if (slow) {
-        bool taken = now.preempted != guard->preempted;
-        outcome->slow_scheduler += taken;
-        outcome->slow_own += !taken;
-    }
+    taken = now.preempted != guard->preempted;
+    outcome->slow_scheduler += slow && taken;
+    outcome->slow_own += slow && !taken;
     outcome->faults += (double)(now.faults - guard->faults);
     *guard = now;
+    return slow && !taken;
 }
 
 static void finish_round(struct outcome *outcome, size_t n, double seconds)
@@ -100,8 +103,10 @@ static void insert_timed(const struct peer *peer, void *handle, const char *keys
         }
         samples[i - FIRST_KEYS] = narrow(took);
         busy += took;
-        if (took > slow_ticks || i % LOOK_EVERY == 0) {
-            look(&guard, took > slow_ticks, outcome);
+        if ((took > slow_ticks || i % LOOK_EVERY == 0) &&
+            look(&guard, took > slow_ticks, outcome) && outcome->slow_own <= NOTED_MAX) {
+            report_note("%s: %.1f ms on its own, insert %lu", peer->label, timer_ns(took) / 1e6,
+                        (unsigned long)i);
         }
         if (busy > patience && peer != &peer_tickstate) {
             report_note("%s: given up after %.0f s, %lu k keys", peer->label, PATIENCE_S,
