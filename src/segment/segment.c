@@ -220,6 +220,7 @@ static void fill_mapping(struct tks_segment *segment, char *base, const struct s
     const struct header *header = (const struct header *)(const void *)base;
     const struct geometry geometry = header->geometry;
     segment->base = base;
+    segment->geometry = geometry;
     segment->header = (struct header *)(void *)base;
     segment->slots = (struct slot *)(void *)(base + geometry.slots_offset);
     segment->slabs = (struct slab *)(void *)(base + geometry.slab_table_offset);
@@ -386,7 +387,7 @@ int tks_segment_unlink(const struct tks_segment *segment)
 
 int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t count)
 {
-    const struct geometry *geometry = &segment->header->geometry;
+    const struct geometry *geometry = &segment->geometry;
     uint64_t slabs_at = geometry->slabs_offset + first * SLAB_BYTES;
     int error = commit_range(segment->fd, geometry->state_table_offset + first * SLAB_STATES * 8,
                              count * SLAB_STATES * 8);

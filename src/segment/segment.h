@@ -32,6 +32,7 @@ struct tks_segment_options {
 struct tks_segment {
     char *base;
     struct header *header;
+    struct geometry geometry; /* as checked at attach; others can write the header's */
     struct slot *slots;
     struct slab *slabs;
     uint64_t *states;

@@ -109,9 +109,8 @@ static int count_plugin(void *arg, struct plugin *plugin, uint64_t granule)
     count->plugins += keys != 0;
     if (!status && keys && count->visit) {
         char name[TKS_NAME_MAX + 1];
-        memcpy(name, plugin->name, plugin->name_len);
-        name[plugin->name_len] = 0;
-        status = count->visit(count->arg, name, plugin->name_len, keys);
+        size_t len = tks_registry_name(plugin, name);
+        status = count->visit(count->arg, name, len, keys);
     }
     return status;
 }
@@ -148,7 +147,7 @@ static uint64_t bytes_in(uint64_t word)
 
 static void count_blocks(const struct tks_segment *segment, struct tks_stats *stats)
 {
-    uint64_t committed = segment->header->geometry.state_table_offset;
+    uint64_t committed = segment->geometry.state_table_offset;
     for (uint64_t slab = 0; slab < segment->slab_count; slab++) {
         uint64_t word = load_acquire(&segment->slabs[slab].word);
         if (slab_kind(word) != SLAB_UNCOMMITTED)
@@ -517,8 +516,7 @@ static int copy_plugin(void *arg, struct plugin *plugin, uint64_t granule)
     struct copied_plugin *copy = calloc(1, sizeof(*copy));
     if (!copy)
         return tks_fail(TKS_NO_SPACE, "no memory for an export");
-    copy->len = plugin->name_len;
-    memcpy(copy->name, plugin->name, copy->len);
+    copy->len = tks_registry_name(plugin, copy->name);
     if (export->glob && fnmatch(export->glob, copy->name, 0)) {
         free(copy);
         return TKS_OK;

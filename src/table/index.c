@@ -73,8 +73,10 @@ static bool crowded(const struct tks_segment *segment, struct plugin *plugin,
     uint64_t first = hash >> (64 - level_bits(place->level)) & ~(sample - 1);
     const uint64_t *head = head_on_level(segment, plugin, place->level,
                                          bucket_hash(place->level, first), &piece);
+    const uint64_t *last = head_on_level(segment, plugin, place->level,
+                                         bucket_hash(place->level, first + sample - 1), &piece);
     uint64_t used = 0;
-    for (uint64_t i = 0; head && i < sample; i++)
+    for (uint64_t i = 0; head && last == head + sample - 1 && i < sample; i++)
         used += head_names_block(load_relaxed(head + i));
     return used * 100 > sample * CROWDED_PERCENT;
 }
@@ -114,6 +116,18 @@ static void pin_granule_at(struct tks_member *member, enum pin pin, uint64_t gra
     pin_store(member, pin, granule ? pin_word(granule, 0) : 0);
 }
 
+/* First child of the bucket of @p hash, if the children of its whole group are in range. */
+static uint64_t *group_children(const struct tks_segment *segment, const struct move *move,
+                                uint64_t hash, uint64_t *piece)
+{
+    const uint64_t heads = 1ull << level_bits(move->level);
+    const uint64_t last = move->bucket | ((heads < MOVE_GROUP ? heads : MOVE_GROUP) - 1);
+    if (!head_on_level(segment, move->plugin, move->level + 1,
+                       bucket_hash(move->level + 1, last * 2 + 1), piece))
+        return NULL;
+    return head_on_level(segment, move->plugin, move->level + 1, hash, piece);
+}
+
 /* Find, or make, the piece of the children; TKS_OK with move->child set but nothing pinned yet. */
 static int find_children(struct tks_member *member, struct move *move, uint64_t *piece)
 {
@@ -121,7 +135,7 @@ static int find_children(struct tks_member *member, struct move *move, uint64_t 
     if (level >= LEVELS)
         return TKS_CORRUPT;
     uint64_t hash = bucket_hash(move->level, move->bucket);
-    move->child = head_on_level(member->segment, move->plugin, level, hash, piece);
+    move->child = group_children(member->segment, move, hash, piece);
     if (move->child)
         return TKS_OK;
     uint64_t directory = load_acquire(level_word(move->plugin, level));
@@ -138,7 +152,7 @@ static int find_children(struct tks_member *member, struct move *move, uint64_t 
     int status = load_acquire(word) ? TKS_OK : install(member, word, PIECE_HEADS * 8ull);
     if (status)
         return status;
-    move->child = head_on_level(member->segment, move->plugin, level, hash, piece);
+    move->child = group_children(member->segment, move, hash, piece);
     return move->child ? TKS_OK : TKS_CORRUPT;
 }
 
@@ -190,6 +204,8 @@ static bool settle_head(struct tks_member *member, uint64_t *head, uint64_t word
     }
     if (!head_names_block(word))
         return head_kind(word) == HEAD_EMPTY;
+    if (!granule_in_range(segment, head_granule(word), GRANULE_BYTES))
+        return false;
     uint64_t *node = granule_words(segment, head_granule(word));
     if (load_acquire(node + NODE_STAMP))
         return section_intact(member);
@@ -220,13 +236,16 @@ static void set_child(struct tks_member *member, uint64_t *child, uint64_t word)
 }
 
 /* The word of a child that gets the members of V, the frozen vector, that are on @p side. */
-static int share_of(struct tks_member *member, const struct move *move, const uint64_t *vector,
+static int share_of(struct tks_member *member, const struct move *move, uint64_t vector_granule,
                     unsigned side, uint64_t *word)
 {
     struct tks_segment *segment = member->segment;
+    const uint64_t *vector = granule_words(segment, vector_granule);
     uint64_t count = load_relaxed(vector + VECTOR_COUNT), mine = 0, members[VECTOR_MEMBERS_MAX];
     uint64_t stamp = load_acquire(vector + NODE_STAMP);
-    for (uint64_t i = 0; i < count && i < VECTOR_MEMBERS_MAX; i++) {
+    if (count > VECTOR_MEMBERS_MAX || !granule_in_range(segment, vector_granule, vector_bytes(count)))
+        return section_intact(member) ? TKS_CORRUPT : TKS_EVICTED;
+    for (uint64_t i = 0; i < count; i++) {
         uint64_t entry = load_relaxed(vector + VECTOR_MEMBERS + i);
         if (!granule_in_range(segment, head_granule(entry), GRANULE_BYTES))
             return section_intact(member) ? TKS_CORRUPT : TKS_EVICTED;
@@ -252,17 +271,15 @@ static int share_of(struct tks_member *member, const struct move *move, const ui
 
 static int move_vector(struct tks_member *member, struct move *move, uint64_t word)
 {
-    struct tks_segment *segment = member->segment;
     if (!pin_head_block(member, move->parent, word, true)) {
         pin_store(member, PIN_MOVE_BLOCK, 0);
         return TKS_OK;
     }
-    const uint64_t *vector = granule_words(segment, head_granule(word));
     for (unsigned side = 0; side < 2; side++) {
         uint64_t share;
         if (load_acquire(move->child + side))
             continue;
-        int status = share_of(member, move, vector, side, &share);
+        int status = share_of(member, move, head_granule(word), side, &share);
         if (!status && !section_intact(member)) {
             tks_block_discard(member, PIN_MOVE_NEW);
             status = TKS_EVICTED;

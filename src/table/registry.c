@@ -13,6 +13,16 @@ struct plugin *tks_registry_plugin(const struct tks_segment *segment, uint64_t g
     return plugin->name_len >= 1 && plugin->name_len <= TKS_NAME_MAX ? plugin : NULL;
 }
 
+size_t tks_registry_name(const struct plugin *plugin, char name[256])
+{
+    /* One look at the length: others can write it. */
+    uint64_t len = load_relaxed(&plugin->name_len);
+    len = len > TKS_NAME_MAX ? TKS_NAME_MAX : len;
+    memcpy(name, plugin->name, len);
+    name[len] = 0;
+    return len;
+}
+
 /* More descriptors than fit cannot be in a sound chain. */
 static uint64_t chain_limit(const struct tks_segment *segment)
 {

@@ -15,6 +15,9 @@ int tks_registry_find(struct tks_member *member, const char *name, size_t len, b
 /** The descriptor at @p granule, NULL when it cannot be one. */
 struct plugin *tks_registry_plugin(const struct tks_segment *segment, uint64_t granule);
 
+/** Copy a descriptor's name with a NUL; its length. */
+size_t tks_registry_name(const struct plugin *plugin, char name[256]);
+
 /** Whether a chain holds the descriptor. */
 bool tks_registry_names(const struct tks_segment *segment, uint64_t granule);
 
