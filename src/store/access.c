@@ -239,10 +239,10 @@ int tks_shm_get(tks_state *base, const char *key, void *buf, size_t cap, size_t 
 {
     struct shm_state *state = shm_of(base);
     const struct tks_session *session = &state->session;
-    struct tks_name name;
-    size_t value_len;
-    if (tks_unlikely(state->tick_serial == NO_SERIAL || named_key(key, &name)))
+    size_t value_len, key_len = key ? strnlen(key, TKS_NAME_MAX + 1) : 0;
+    if (tks_unlikely(state->tick_serial == NO_SERIAL || key_len - 1 >= TKS_NAME_MAX))
         return get_slow(base, key, buf, cap, len);
+    const struct tks_name name = make_name(key, key_len);
     const uint64_t *entry =
         node_find_plain(session->member->segment, session->plugin, &name, &value_len);
     if (tks_unlikely(!entry || value_len > cap))
