@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- Names --------------------------------------------------------------------------------- */
 
@@ -65,6 +66,16 @@ void actor_problem(struct actor *actor, const char *format, ...)
     va_end(arguments);
 }
 
+/* Counted when the actors share a counter, else ns: a counter orders memory, a clock does not. */
+static uint64_t stamp(const struct actor *actor)
+{
+    struct timespec now;
+    if (actor->clock)
+        return __atomic_fetch_add(actor->clock, 1, __ATOMIC_SEQ_CST);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 struct event *actor_begin(struct actor *actor, enum event_kind kind, unsigned key, uint64_t value)
 {
     struct log *log = actor->log;
@@ -78,7 +89,7 @@ struct event *actor_begin(struct actor *actor, enum event_kind kind, unsigned ke
                             .actor = actor->id,
                             .value = value,
                             .returned = PENDING,
-                            .called = __atomic_fetch_add(actor->clock, 1, __ATOMIC_SEQ_CST)};
+                            .called = stamp(actor)};
     __atomic_store_n(&log->count, log->count + 1, __ATOMIC_SEQ_CST);
     actor->open = event;
     return event;
@@ -97,7 +108,7 @@ void actor_end(struct actor *actor, struct event *event, int status, uint64_t re
     if (!expected_status(event, status))
         actor_problem(actor, "actor %u key %u operation %d: %s", actor->id, event->key,
                       (int)event->kind, tks_last_error());
-    event->returned = __atomic_fetch_add(actor->clock, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&event->returned, stamp(actor), __ATOMIC_RELEASE);
     actor->open = NULL;
 }
 

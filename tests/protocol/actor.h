@@ -28,7 +28,7 @@ struct actor {
     tks_store *store;
     tks_state *state;
     struct log *log;
-    uint64_t *clock; /* shared: orders calls and returns of all actors */
+    uint64_t *clock; /* shared: orders calls and returns of all actors; NULL: real time */
     unsigned id;
     uint64_t serial; /* of the last value written */
     uint64_t number; /* prepared for the measured call */

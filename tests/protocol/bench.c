@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "audit.h"
 #include "memory/block.h"
 #include "memory/epoch.h"
 #include "scenario.h"
-#include "segment/slot.h"
 #include "store/shm.h"
 
 #define OTHER_KEYS 4u
@@ -140,33 +140,6 @@ uint64_t bench_head(struct bench *bench, unsigned key)
     return node_find(session->member->segment, session->plugin, &name, &found) ? found.word : 0;
 }
 
-/* Slabs in the hands of the dead are no blocks, so tks_store_check() does not count them. */
-static void check_slabs(const struct tks_segment *segment)
-{
-    for (uint64_t i = 0; i < segment->slab_count; i++) {
-        uint64_t word = segment->slabs[i].word;
-        enum slab_kind kind = slab_kind(word);
-        if (kind == SLAB_CLAIMED || kind == SLAB_DRAINING)
-            test_fail("slab %llu is left %s by slot %u", (unsigned long long)i,
-                      kind == SLAB_CLAIMED ? "claimed" : "draining", slab_slot(word));
-        if (kind != SLAB_BODY)
-            continue;
-        uint64_t first = slab_number(word);
-        uint64_t head = first < i ? segment->slabs[first].word : 0;
-        if (slab_kind(head) != SLAB_RUN || first + slab_number(head) <= i)
-            test_fail("slab %llu is the body of no run (slab %llu is %#llx)",
-                      (unsigned long long)i, (unsigned long long)first, (unsigned long long)head);
-    }
-}
-
-static void check_slots(const struct tks_segment *segment)
-{
-    for (uint64_t i = 0; i < segment->slot_count; i++)
-        /* One that died before it used its slot has left nothing to clean up. */
-        if (tks_slot_dead(&segment->slots[i]) && segment->slots[i].use != SLOT_UNUSED)
-            test_fail("slot %llu is dead and nobody cleaned up", (unsigned long long)i);
-}
-
 /* ---- Verifying ----------------------------------------------------------------------------- */
 
 static void check_other(struct bench *bench)
@@ -180,28 +153,6 @@ static void check_other(struct bench *bench)
         else if (value_read(value, len, i, why, sizeof(why)) != value_number(i + 1, i & 1))
             test_fail("another plugin's key %u was harmed", i);
     }
-}
-
-static void check_audit(struct bench *bench)
-{
-    tks_store *store = bench->parent->store;
-    struct tks_check check = {.size = sizeof(check)};
-    struct tks_stats stats = {.size = sizeof(stats)};
-    int status = tks_store_check(store, &check);
-    if (status)
-        test_fail("check: %s", tks_last_error());
-    if (check.leaked_blocks || check.retired_blocks || check.held_blocks)
-        test_fail("check: %llu leaked, %llu retired, %llu held, %llu reachable, %llu free",
-                  (unsigned long long)check.leaked_blocks, (unsigned long long)check.retired_blocks,
-                  (unsigned long long)check.held_blocks, (unsigned long long)check.reachable_blocks,
-                  (unsigned long long)check.free_blocks);
-    if (tks_store_stats(store, &stats))
-        test_fail("stats: %s", tks_last_error());
-    if (stats.states != 2 || stats.stores != 1)
-        test_fail("stats: %llu states, %llu stores", (unsigned long long)stats.states,
-                  (unsigned long long)stats.stores);
-    check_slabs(inside(bench)->session.member->segment);
-    check_slots(inside(bench)->session.member->segment);
 }
 
 static bool deleted_after(const struct bench *bench, unsigned key, uint64_t called)
@@ -284,7 +235,7 @@ void bench_verify(struct bench *bench, unsigned target, bool audit)
     actor_delete(parent, target);
     actor_get(parent, target);
     if (audit) {
-        check_audit(bench);
+        audit_store(bench->parent->store, 2, 1);
         read_all(bench);
     }
     check_other(bench);

@@ -13,6 +13,7 @@
 #define RENEW_EVERY 250u
 #define RENEW_EVERY_PLUGIN 8u
 #define HANG_SECONDS 20u
+#define MAPPED_BYTES 8192
 #define LOOP_ROUNDS 12u
 #define LOOP_SAMPLE 64u
 
@@ -24,12 +25,25 @@ struct role {
     unsigned id;
 };
 
+/*
+ * Free memory of the parent's would be cleared by calloc() in long loops; take it, so that large
+ * blocks come zeroed from the kernel.
+ */
+static void use_up_heap(void)
+{
+    const char *block = NULL;
+    do
+        block = malloc(MAPPED_BYTES);
+    while (block && block < (const char *)sbrk(0));
+}
+
 static void play(void *arg)
 {
     const struct role *role = arg;
     const struct scenario *scenario = role->scenario;
     struct arena *arena = role->bench->arena;
     static struct actor actor;
+    use_up_heap();
     actor.id = role->id;
     actor.clock = &arena->clock;
     actor.log = &arena->logs[role->id];
@@ -260,8 +274,7 @@ int sweep_main(sweep_act act)
         printf("skipped: %s\n", why);
         return EXIT_SKIPPED;
     }
-    /* Large blocks come zeroed from the kernel: no clearing loops in the traces. */
-    mallopt(M_MMAP_THRESHOLD, 8192);
+    mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
     test_begin("set up");
     bench_init(&bench);
     for (unsigned i = 0; i < scenario_count; i++)
