@@ -229,6 +229,7 @@ static void fill_mapping(struct tks_segment *segment, char *base, const struct s
     segment->slab_count = geometry.slabs;
     segment->first_granule = geometry.slabs_offset / GRANULE_BYTES;
     segment->end_granule = segment->first_granule + geometry.slabs * SLAB_GRANULES;
+    segment->end = base + segment->end_granule * GRANULE_BYTES;
     segment->size_bytes = geometry.size_bytes;
     segment->device = status->st_dev;
     segment->inode = status->st_ino;

@@ -31,6 +31,7 @@ struct tks_segment_options {
 /** One mapping per segment and process, counted. */
 struct tks_segment {
     char *base;
+    char *end; /* of the last slab */
     struct header *header;
     struct geometry geometry; /* as checked at attach; others can write the header's */
     struct slot *slots;

@@ -190,15 +190,16 @@ static inline const uint64_t *node_find_plain(const struct tks_segment *segment,
     if (tks_unlikely((word & ~granule_mask) != head_word(HEAD_ENTRY, 0, fingerprint)))
         return NULL;
     uint64_t granule = head_granule(word);
-    if (tks_unlikely(!granule_in_range(segment, granule, GRANULE_BYTES)))
+    if (tks_unlikely(granule - segment->first_granule >=
+                     segment->end_granule - segment->first_granule))
         return NULL;
     const uint64_t *entry = granule_words(segment, granule);
     __builtin_prefetch(entry + 8);
     uint64_t meta = load_relaxed(entry + ENTRY_META);
+    const char *end = (const char *)(entry + entry_value_word(name->len)) + meta_value_len(meta);
     *value_len = meta_value_len(meta);
     if (tks_unlikely(meta_key_len(meta) != name->len || load_relaxed(entry + ENTRY_DEADLINE) ||
-                     (!in_vector && !load_acquire(entry + NODE_STAMP))) ||
-        tks_unlikely(!granule_in_range(segment, granule, entry_bytes(name->len, *value_len))) ||
+                     end > segment->end || (!in_vector && !load_acquire(entry + NODE_STAMP))) ||
         !entry_has_key(entry, name))
         return NULL;
     return entry;
