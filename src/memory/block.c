@@ -18,6 +18,18 @@ static const uint16_t class_granules[CLASS_END] = {
 #undef CLASS_GRANULES
             RESERVE_BLOCK_BYTES / GRANULE_BYTES};
 
+/* A number of granules below SLAB_GRANULES, divided by the class's, without a division: exact, as
+ * the product of the two is below 2^22. */
+static const uint32_t class_reciprocal[CLASS_END] = {
+#define CLASS_RECIPROCAL(size) (1u << 22) / ((size) / GRANULE_BYTES) + 1,
+    BLOCK_SIZES(CLASS_RECIPROCAL)
+#ifndef TKS_TEST_TINY
+        BLOCK_SIZES_LARGE(CLASS_RECIPROCAL)
+#endif
+#undef CLASS_RECIPROCAL
+            (1u << 22) / (RESERVE_BLOCK_BYTES / GRANULE_BYTES) + 1};
+_Static_assert((uint64_t)SLAB_GRANULES * (BLOCK_BYTES_MAX / GRANULE_BYTES) < 1u << 22, "exact");
+
 uint64_t tks_class_bytes(unsigned class)
 {
     return class < CLASS_END ? class_granules[class] * (uint64_t)GRANULE_BYTES : SLAB_BYTES;
@@ -53,8 +65,8 @@ bool tks_block_find(const struct tks_segment *segment, uint64_t granule, struct 
     unsigned index = 0;
     if (slab_kind(word) == SLAB_CLASSED && slab_class(word) < CLASS_END) {
         unsigned step = class_granules[slab_class(word)];
-        index = inside / step;
-        if (index * step != inside || index >= blocks_of_class(slab_class(word)))
+        index = (unsigned)((uint64_t)inside * class_reciprocal[slab_class(word)] >> 22);
+        if (index * step != inside || inside + step > SLAB_GRANULES)
             return false;
     } else if (slab_kind(word) != SLAB_RUN || inside) {
         return false;
