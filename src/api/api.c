@@ -370,13 +370,13 @@ static int get_bool(tks_state *state, const char *key, tks_key *prepared, bool *
 
 static int get_type(tks_state *state, const char *key, tks_key *prepared, int *type)
 {
-    struct tks_reading reading = {0};
+    struct tks_reading reading = {.peek = true};
     if (!usable(state))
         return no_state(state);
     if (!type)
         return null_argument("type");
     int status = state->backend->read(state, key, prepared, &reading);
-    if (status && status != TKS_TOO_SMALL)
+    if (status)
         return status;
     *type = reading.type;
     return TKS_OK;

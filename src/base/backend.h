@@ -12,10 +12,13 @@
 
 #include <tickstate/tickstate.h>
 
-/** What a read wants; in: buf, cap. */
+#include <stdbool.h>
+
+/** What a read wants; in: buf, cap, peek. */
 struct tks_reading {
     void *buf;
     size_t cap;
+    bool peek; /* not the value: whether it is there, its length, type and version */
     size_t len;
     uint64_t version;
     int type;

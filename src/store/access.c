@@ -172,8 +172,8 @@ static int read_once(struct shm_state *state, const struct tks_name *name, tks_k
     reading->len = meta_value_len(view.found.meta);
     reading->type = (int)meta_type(view.found.meta);
     reading->version = view.version;
-    bool fits = reading->len <= reading->cap;
-    if (fits)
+    bool fits = reading->peek || reading->len <= reading->cap;
+    if (fits && !reading->peek)
         copy_from_shared(reading->buf, view_value(&view), reading->len);
     if (!section_intact(session->member))
         return VIEW_AGAIN;
@@ -301,11 +301,9 @@ int tks_shm_get_k(tks_state *base, tks_key *prepared, void *buf, size_t cap, siz
 
 int tks_shm_has(tks_state *base, const char *key, tks_key *prepared)
 {
-    struct tks_reading reading = {0};
+    struct tks_reading reading = {.peek = true};
     int status = tks_shm_read(base, key, prepared, &reading);
-    if (status == TKS_OK || status == TKS_TOO_SMALL)
-        return 1;
-    return status == TKS_NOT_FOUND ? 0 : status;
+    return status == TKS_OK ? 1 : status == TKS_NOT_FOUND ? 0 : status;
 }
 
 /* ---- Writing ------------------------------------------------------------------------------- */
