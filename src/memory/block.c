@@ -136,15 +136,16 @@ static bool take_ready(struct tks_member *member, unsigned class, uint64_t plain
     return false;
 }
 
-/* Take the first free block at or after *index of a slab. */
-static bool take_in_slab(struct tks_member *member, uint64_t slab, uint32_t *index, uint64_t plain,
-                         enum pin pin, uint64_t *granule)
+/* Take the first free block at or after *index of a slab, if its blocks still have room for @p bytes:
+ * since we chose the slab it may have been emptied and become another class's. */
+static bool take_in_slab(struct tks_member *member, uint64_t slab, uint64_t bytes, uint32_t *index,
+                         uint64_t plain, enum pin pin, uint64_t *granule)
 {
     const struct tks_segment *segment = member->segment;
     uint64_t word = load_acquire(&segment->slabs[slab].word);
-    if (slab_kind(word) != SLAB_CLASSED)
-        return false;
     unsigned class = slab_class(word), count = blocks_of_class(class);
+    if (slab_kind(word) != SLAB_CLASSED || tks_class_bytes(class) < bytes)
+        return false;
     for (; *index < count; ++*index) {
         uint64_t state = load_relaxed(block_word(segment, slab, *index));
         struct tks_block_ref ref = {granule_of(segment, slab, class, *index), (uint32_t)slab,
@@ -165,7 +166,7 @@ static bool take_in_slab(struct tks_member *member, uint64_t slab, uint32_t *ind
 static int take_reserve(struct tks_member *member, uint64_t bytes, enum pin pin, uint64_t *granule)
 {
     uint32_t index = 0;
-    return bytes <= RESERVE_BLOCK_BYTES && take_in_slab(member, 0, &index, 0, pin, granule)
+    return bytes <= RESERVE_BLOCK_BYTES && take_in_slab(member, 0, bytes, &index, 0, pin, granule)
                ? TKS_OK
                : BLOCK_SLOW;
 }
@@ -181,7 +182,8 @@ int tks_block_take(struct tks_member *member, uint64_t bytes, uint64_t plain, en
         return TKS_OK;
     uint32_t slab = member->current_slab[class];
     if (slab != NO_SLAB &&
-        take_in_slab(member, slab, &member->current_index[class], plain, pin, granule))
+        take_in_slab(member, slab, bytes, &member->current_index[class], plain, pin,
+                     granule))
         return TKS_OK;
     member->current_slab[class] = NO_SLAB;
     if (member->use_reserve && !plain && !take_reserve(member, bytes, pin, granule))
