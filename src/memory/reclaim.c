@@ -52,14 +52,29 @@ static bool filter_has(const struct pin_filter *filter, uint64_t granule)
     return filter->words[bit / 64] >> bit % 64 & 1;
 }
 
-/* Whether a snapshot may still come for this retired block. */
-static bool snapshot_needs(const struct tks_segment *segment, uint64_t snapshot, uint64_t state,
-                           uint64_t granule)
+/* What a snapshot that is pending or active keeps; none: nothing. */
+struct kept {
+    bool some;
+    uint64_t epoch; /* blocks retired before it began were never linked to for it */
+    uint64_t stamp;
+};
+
+static struct kept kept_now(const struct header *header)
 {
-    if (snapshot_phase(snapshot) == SNAPSHOT_NONE || block_plain(state))
+    uint64_t word = load_ordered(&header->snapshot);
+    return (struct kept){snapshot_phase(word) != SNAPSHOT_NONE,
+                         snapshot_epoch_of(word, load_ordered(&header->epoch)),
+                         snapshot_stamp_of(word, load_ordered(&header->era))};
+}
+
+/* Whether a snapshot may still come for this retired block. */
+static bool snapshot_needs(const struct tks_segment *segment, const struct kept *kept,
+                           uint64_t state, uint64_t granule)
+{
+    if (!kept->some || block_plain(state) || block_epoch(state) < kept->epoch)
         return false;
     uint64_t stamp = load_relaxed(granule_words(segment, granule) + NODE_STAMP);
-    return stamp == 0 || stamp <= snapshot_stamp(snapshot);
+    return stamp == 0 || stamp <= kept->stamp;
 }
 
 bool tks_retire_exact(struct tks_member *member, const struct tks_block_ref *ref)
@@ -127,12 +142,12 @@ static void drain_limbo(struct tks_member *member)
         return;
     struct pin_filter filter;
     filter_load(segment, &filter);
-    uint64_t snapshot = load_ordered(&segment->header->snapshot);
+    const struct kept kept = kept_now(segment->header);
     for (unsigned i = 0; i < due; i++) {
         struct tks_block_ref ref = member->limbo[member->limbo_first++ % LIMBO_BLOCKS];
         member->limbo_count--;
         if (filter_has(&filter, ref.granule) ||
-            snapshot_needs(segment, snapshot, ref.state, ref.granule))
+            snapshot_needs(segment, &kept, ref.state, ref.granule))
             limbo_push(member, &ref);
         else
             make_ready(member, &ref);
@@ -161,11 +176,11 @@ void tks_collect(struct tks_member *member)
 }
 
 static bool reclaimable(const struct tks_segment *segment, const struct pin_filter *filter,
-                        uint64_t snapshot, uint64_t epoch, const struct tks_block_ref *ref)
+                        const struct kept *kept, uint64_t epoch, const struct tks_block_ref *ref)
 {
     return block_kind(ref->state) == BLOCK_RETIRED && block_epoch(ref->state) + 2 <= epoch &&
            !filter_has(filter, ref->granule) &&
-           !snapshot_needs(segment, snapshot, ref->state, ref->granule);
+           !snapshot_needs(segment, kept, ref->state, ref->granule);
 }
 
 #define SCAN_BATCH 128u
@@ -176,11 +191,11 @@ static uint64_t free_batch(struct tks_member *member, const struct tks_block_ref
     const struct tks_segment *segment = member->segment;
     struct pin_filter filter;
     filter_load(segment, &filter);
-    uint64_t snapshot = load_ordered(&segment->header->snapshot);
+    const struct kept kept = kept_now(segment->header);
     uint64_t epoch = load_ordered(&segment->header->epoch);
     uint64_t freed = 0;
     for (unsigned i = 0; i < count; i++)
-        if (reclaimable(segment, &filter, snapshot, epoch, &batch[i]))
+        if (reclaimable(segment, &filter, &kept, epoch, &batch[i]))
             freed += tks_block_free(member, &batch[i]);
     return freed;
 }

@@ -343,12 +343,22 @@ struct slot {
 
 enum lifecycle { LIFE_LIVE = 1, LIFE_DESTROYING = 2, LIFE_DESTROYED = 3 };
 
-/* phase 2 | slot 13 | stamp 49 */
+/* phase 2 | slot 13 | epoch 25 | stamp 24: the low bits of when it began and of its stamp, which are
+ * made whole from the header's epoch and era, as both only grow (snapshot_epoch_of(), …_stamp_of()). */
 enum snapshot_phase { SNAPSHOT_NONE = 0, SNAPSHOT_PENDING = 1, SNAPSHOT_ACTIVE = 2 };
 
-static inline uint64_t snapshot_word(enum snapshot_phase phase, unsigned slot, uint64_t stamp)
+#define SNAPSHOT_EPOCH_BITS 25
+#define SNAPSHOT_STAMP_BITS 24
+_Static_assert(2 + SLOT_BITS + SNAPSHOT_EPOCH_BITS + SNAPSHOT_STAMP_BITS == 64, "a whole word");
+/* A snapshot that lasts this many epochs is given up, long before its low bits could repeat. */
+#define SNAPSHOT_EPOCHS (1ull << (SNAPSHOT_EPOCH_BITS - 1))
+
+static inline uint64_t snapshot_word(enum snapshot_phase phase, unsigned slot, uint64_t epoch,
+                                     uint64_t stamp)
 {
-    return (uint64_t)phase | (uint64_t)slot << 2 | stamp << (2 + SLOT_BITS);
+    return (uint64_t)phase | (uint64_t)slot << 2 |
+           (epoch & ((1ull << SNAPSHOT_EPOCH_BITS) - 1)) << (2 + SLOT_BITS) |
+           stamp << (64 - SNAPSHOT_STAMP_BITS);
 }
 static inline enum snapshot_phase snapshot_phase(uint64_t word)
 {
@@ -358,9 +368,16 @@ static inline unsigned snapshot_slot(uint64_t word)
 {
     return (unsigned)(word >> 2) & ((1u << SLOT_BITS) - 1);
 }
-static inline uint64_t snapshot_stamp(uint64_t word)
+/** The epoch in which the snapshot began, from the epoch @p now. */
+static inline uint64_t snapshot_epoch_of(uint64_t word, uint64_t now)
 {
-    return word >> (2 + SLOT_BITS);
+    return now - ((now - (word >> (2 + SLOT_BITS))) & ((1ull << SNAPSHOT_EPOCH_BITS) - 1));
+}
+/** Its stamp, from the era @p now. */
+static inline uint64_t snapshot_stamp_of(uint64_t word, uint64_t now)
+{
+    return now - ((now - (word >> (64 - SNAPSHOT_STAMP_BITS))) &
+                  ((1ull << SNAPSHOT_STAMP_BITS) - 1));
 }
 
 struct geometry {

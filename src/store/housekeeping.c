@@ -503,7 +503,7 @@ struct copied_plugin {
 struct export {
     struct tks_member *member;
     const char *glob;
-    uint64_t snapshot;
+    struct tks_snapshot snapshot;
     struct copied_plugin *plugins;
     int (*visit)(void *arg, const struct tks_record *record);
     void *arg;
@@ -524,7 +524,7 @@ static int copy_plugin(void *arg, struct plugin *plugin, uint64_t granule)
     copy->next = export->plugins;
     export->plugins = copy;
     struct tks_walk walk = {.member = export->member, .plugin = plugin,
-                            .snapshot = export->snapshot, .values = true};
+                            .snapshot = &export->snapshot, .values = true};
     int status = TKS_OK;
     while (status == TKS_OK && !walk.ended)
         status = tks_walk_next(&walk, &copy->batch, copy->batch.used + BATCH_ENOUGH);
@@ -550,7 +550,7 @@ static int copy_consistent(struct export *export)
         if (status == TKS_BUSY)
             continue;
         status = tks_registry_each(segment, copy_plugin, export);
-        tks_snapshot_end(export->member, export->snapshot);
+        tks_snapshot_end(export->member, &export->snapshot);
         if (status != WALK_LOST)
             return status;
         drop_copies(export);

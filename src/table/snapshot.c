@@ -37,7 +37,8 @@ uint64_t tks_snapshot_link(const struct tks_segment *segment, uint64_t word)
     uint64_t snapshot = load_ordered(&segment->header->snapshot);
     if (tks_likely(snapshot_phase(snapshot) == SNAPSHOT_NONE))
         return 0;
-    uint64_t stamp = snapshot_stamp(snapshot), tag = snapshot_tag(stamp);
+    uint64_t stamp = snapshot_stamp_of(snapshot, load_ordered(&segment->header->era));
+    uint64_t tag = snapshot_tag(stamp);
     if (head_kind(word) == HEAD_EMPTY)
         return head_stamp(word) <= stamp ? head_word(HEAD_EMPTY, 0, tag) : 0;
     if (!head_names_block(word))
@@ -82,20 +83,23 @@ static bool grace_period(struct tks_member *member, uint64_t word)
         tks_epoch_push(member, false);
         if (load_ordered(&header->epoch) < target && round % 16 == 15) {
             const struct timespec pause = {0, 200000};
-            fetch_add(&header->snapshot_beat, 1);
+            snapshot_beat(member->segment);
             nanosleep(&pause, NULL);
         }
     }
     return false;
 }
 
-int tks_snapshot_begin(struct tks_member *member, uint64_t *result)
+int tks_snapshot_begin(struct tks_member *member, struct tks_snapshot *snapshot)
 {
     struct header *header = member->segment->header;
+    unsigned tag = member_tag(member);
     if (!displace(member))
         return TKS_BUSY;
-    uint64_t stamp = fetch_add(&header->era, 1) + 1;
-    uint64_t pending = snapshot_word(SNAPSHOT_PENDING, member_tag(member), stamp);
+    snapshot->stamp = fetch_add(&header->era, 1) + 1;
+    snapshot->epoch = load_ordered(&header->epoch);
+    snapshot->word = snapshot_word(SNAPSHOT_ACTIVE, tag, snapshot->epoch, snapshot->stamp);
+    uint64_t pending = snapshot_word(SNAPSHOT_PENDING, tag, snapshot->epoch, snapshot->stamp);
     if (!compare_and_swap(&header->snapshot, 0, pending))
         return TKS_BUSY;
     if (!grace_period(member, pending)) {
@@ -103,26 +107,13 @@ int tks_snapshot_begin(struct tks_member *member, uint64_t *result)
         return TKS_BUSY;
     }
     /* If somebody else moved the era meanwhile, nodes above `stamp` may lack links: lost, not wrong. */
-    compare_and_swap(&header->era, stamp, stamp + 1);
-    if (!compare_and_swap(&header->snapshot, pending,
-                          snapshot_word(SNAPSHOT_ACTIVE, member_tag(member), stamp)))
-        return TKS_BUSY;
-    *result = stamp;
-    return TKS_OK;
+    compare_and_swap(&header->era, snapshot->stamp, snapshot->stamp + 1);
+    return compare_and_swap(&header->snapshot, pending, snapshot->word) ? TKS_OK : TKS_BUSY;
 }
 
-void tks_snapshot_end(struct tks_member *member, uint64_t stamp)
+void tks_snapshot_end(struct tks_member *member, const struct tks_snapshot *snapshot)
 {
-    compare_and_swap(&member->segment->header->snapshot,
-                     snapshot_word(SNAPSHOT_ACTIVE, member_tag(member), stamp), 0);
-}
-
-bool tks_snapshot_held(struct tks_member *member, uint64_t stamp)
-{
-    struct header *header = member->segment->header;
-    fetch_add(&header->snapshot_beat, 1);
-    return load_ordered(&header->snapshot) ==
-           snapshot_word(SNAPSHOT_ACTIVE, member_tag(member), stamp);
+    compare_and_swap(&member->segment->header->snapshot, snapshot->word, 0);
 }
 
 enum tks_resolved tks_snapshot_resolve(const struct tks_segment *segment, uint64_t word,

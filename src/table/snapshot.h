@@ -21,8 +21,9 @@
  *
  * The link (node.prev) carries the low bits of t. A writer that settles W, the word it is going to
  * replace, and then reads PENDING or ACTIVE{t} links to W if W.stamp <= t, else hands on W's own
- * link; so one step always leads to a node with stamp <= t. The reclaimer keeps such nodes
- * (reclaim.h). A deletion publishes a vector without members, so that there is a node to hang
+ * link; so one step always leads to a node with stamp <= t. The reclaimer keeps such nodes (reclaim.h) if
+ * they were retired in the epoch in which the snapshot began or later; what was retired before
+ * was replaced by somebody who saw no snapshot. A deletion publishes a vector without members, so that there is a node to hang
  * the link on.
  *
  * What is left: a writer that saw NONE (or an earlier snapshot), was stopped, was evicted, and is
@@ -63,14 +64,32 @@ void tks_settle_bucket(struct tks_member *member, struct plugin *plugin,
 /** The link that a node replacing @p word must carry. @p word is settled, its block pinned. */
 uint64_t tks_snapshot_link(const struct tks_segment *segment, uint64_t word);
 
+/** A snapshot that is held. */
+struct tks_snapshot {
+    uint64_t stamp;
+    uint64_t epoch; /* in which it began */
+    uint64_t word;  /* of the header while it is active */
+};
+
 /** Begin: pending, grace period, active. TKS_OK or TKS_BUSY. Outside any section. */
-int tks_snapshot_begin(struct tks_member *member, uint64_t *stamp);
+int tks_snapshot_begin(struct tks_member *member, struct tks_snapshot *snapshot);
 
 /** End the snapshot if it still is ours. */
-void tks_snapshot_end(struct tks_member *member, uint64_t stamp);
+void tks_snapshot_end(struct tks_member *member, const struct tks_snapshot *snapshot);
 
-/** Whether nobody has given our snapshot up. Also shows others that we move on. */
-bool tks_snapshot_held(struct tks_member *member, uint64_t stamp);
+/** Whether nobody has given our snapshot up and it is not too old. */
+static inline bool snapshot_held(const struct tks_segment *segment,
+                                 const struct tks_snapshot *snapshot)
+{
+    return load_ordered(&segment->header->snapshot) == snapshot->word &&
+           load_ordered(&segment->header->epoch) - snapshot->epoch < SNAPSHOT_EPOCHS;
+}
+
+/** Show others that the holder moves on. */
+static inline void snapshot_beat(struct tks_segment *segment)
+{
+    fetch_add(&segment->header->snapshot_beat, 1);
+}
 
 enum tks_resolved { RESOLVED_WORD, RESOLVED_NOTHING, RESOLVED_UNSETTLED, RESOLVED_LOST };
 

@@ -115,7 +115,7 @@ static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch, size_t *n
         status = TKS_CORRUPT;
     } else if (walk->snapshot) {
         uint64_t now = word;
-        enum tks_resolved resolved = tks_snapshot_resolve(segment, now, walk->snapshot, &word);
+        enum tks_resolved resolved = tks_snapshot_resolve(segment, now, walk->snapshot->stamp, &word);
         if (resolved == RESOLVED_UNSETTLED) {
             tks_settle_bucket(member, walk->plugin, &place, now);
             return STEP_AGAIN;
@@ -127,8 +127,7 @@ static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch, size_t *n
     if (status == STEP_DONE)
         status = copy_word(walk, batch, word, need);
     /* What was copied counts only if neither our section nor our snapshot was given up. */
-    bool held = !walk->snapshot || snapshot_stamp(load_ordered(&segment->header->snapshot)) ==
-                                       walk->snapshot;
+    bool held = !walk->snapshot || snapshot_held(segment, walk->snapshot);
     if (!section_intact(member))
         status = STEP_AGAIN;
     else if (!held)
@@ -181,8 +180,8 @@ int tks_walk_next(struct tks_walk *walk, struct tks_batch *batch, size_t enough)
         size_t need = 0;
         int status = walk_section(walk, batch, enough, &need);
         close_section(walk);
-        if (walk->snapshot && !tks_snapshot_held(walk->member, walk->snapshot))
-            return WALK_LOST;
+        if (walk->snapshot)
+            snapshot_beat(walk->member->segment);
         if (status == TKS_CORRUPT)
             return damage(walk);
         if (status == WALK_LOST)
@@ -244,30 +243,44 @@ static bool is_tombstone(const struct tks_segment *segment, uint64_t word)
            !load_relaxed(granule_words(segment, head_granule(word)) + VECTOR_COUNT);
 }
 
+/* Some buckets in one section; 1: *hash is a tombstone's, 0: none among them, -1: look again. */
+static int next_tombstone(struct tks_walk *walk, uint64_t *hash)
+{
+    const struct tks_segment *segment = walk->member->segment;
+    struct tks_walk start = *walk;
+    bool found = false;
+    if (!section_enter(walk->member))
+        return -1;
+    for (unsigned i = 0; i < SECTION_BUCKETS && !walk->ended && !found; i++) {
+        struct tks_place place;
+        uint64_t word;
+        if (!index_find(segment, walk->plugin, walk->position, &place, &word))
+            break;
+        *hash = walk->position;
+        found = is_tombstone(segment, word);
+        step_on(walk, place.level);
+    }
+    bool intact = section_intact(walk->member);
+    section_leave(walk->member);
+    if (intact && (found || walk->ended || walk->position != start.position))
+        return found;
+    *walk = start;
+    return -1;
+}
+
 int tks_walk_tombstones(struct tks_member *member, struct plugin *plugin,
                         void (*visit)(void *arg, uint64_t hash), void *arg)
 {
     struct tks_walk walk = {.member = member, .plugin = plugin};
-    while (!walk.ended) {
-        if (!section_enter(member))
-            return TKS_EVICTED;
-        bool found = false;
+    for (int tries = 0; !walk.ended;) {
         uint64_t hash = 0;
-        for (unsigned i = 0; i < SECTION_BUCKETS && !walk.ended && !found; i++) {
-            struct tks_place place;
-            uint64_t word;
-            if (!index_find(member->segment, plugin, walk.position, &place, &word))
-                break;
-            hash = walk.position;
-            found = is_tombstone(member->segment, word);
-            step_on(&walk, place.level);
-        }
-        bool intact = section_intact(member);
-        section_leave(member);
-        if (!intact)
-            return TKS_EVICTED;
-        if (found)
+        int found = next_tombstone(&walk, &hash);
+        if (found > 0)
             visit(arg, hash);
+        tries = found < 0 ? tries + 1 : 0;
+        if (tries == WALK_TRIES)
+            return tks_fail(TKS_EVICTED, "expelled %d times from segment \"%s\"", tries,
+                            member->segment->name);
     }
     return TKS_OK;
 }

@@ -8,13 +8,13 @@
 #ifndef TKS_TABLE_WALK_H
 #define TKS_TABLE_WALK_H
 
-#include "table/index.h"
+#include "table/snapshot.h"
 
 struct tks_walk {
     struct tks_member *member;
     struct plugin *plugin;
     uint64_t position; /* first hash not walked yet */
-    uint64_t snapshot; /* stamp of the snapshot held, 0: what is there now */
+    const struct tks_snapshot *snapshot; /* that we hold; NULL: what is there now */
     bool values;       /* copy values too */
     bool in_tick;      /* the section is the caller's and stays open */
     bool ended;
