@@ -63,7 +63,7 @@ bool tks_block_find(const struct tks_segment *segment, uint64_t granule, struct 
     unsigned inside = (unsigned)(from % SLAB_GRANULES);
     uint64_t word = load_acquire(&segment->slabs[slab].word);
     unsigned index = 0;
-    if (slab_kind(word) == SLAB_CLASSED && slab_class(word) < CLASS_END) {
+    if (slab_has_blocks(word) && slab_class(word) < CLASS_END) {
         unsigned step = class_granules[slab_class(word)];
         index = (unsigned)((uint64_t)inside * class_reciprocal[slab_class(word)] >> 22);
         if (index * step != inside || inside + step > SLAB_GRANULES)

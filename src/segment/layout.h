@@ -141,6 +141,11 @@ static inline unsigned slab_class(uint64_t word)
 {
     return (unsigned)(word >> 3) & 63;
 }
+/** Whether blocks of slab_class() may be in use there: a drainer may find out late that one is. */
+static inline bool slab_has_blocks(uint64_t word)
+{
+    return slab_kind(word) == SLAB_CLASSED || slab_kind(word) == SLAB_DRAINING;
+}
 static inline unsigned slab_slot(uint64_t word)
 {
     return (unsigned)(word >> 9) & ((1u << SLOT_BITS) - 1);

@@ -134,7 +134,7 @@ static unsigned blocks_in(uint64_t word)
 {
     if (slab_kind(word) == SLAB_RUN)
         return 1;
-    return slab_kind(word) == SLAB_CLASSED && slab_class(word) < CLASS_END
+    return slab_has_blocks(word) && slab_class(word) < CLASS_END
                ? (unsigned)(SLAB_BYTES / tks_class_bytes(slab_class(word)))
                : 0;
 }
