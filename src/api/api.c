@@ -157,10 +157,10 @@ int tks_state_open(tks_store *store, const char *plugin, tks_state **state)
     size_t len = plugin ? strnlen(plugin, TKS_NAME_MAX + 1) : 0;
     if (!plugin || !tks_name_valid(plugin, len))
         return tks_fail(TKS_INVALID, "the plugin name is %s",
-                        !plugin               ? "NULL"
-                        : !len                ? "empty"
+                        !plugin              ? "NULL"
+                        : !len               ? "empty"
                         : len > TKS_NAME_MAX ? "longer than 255 bytes"
-                                              : "not UTF-8");
+                                             : "not UTF-8");
     return store->backend->state_open(store, plugin, len, state);
 }
 
@@ -407,8 +407,8 @@ static int set_typed(tks_state *state, const char *key, tks_key *prepared, unsig
 static int set_with_ttl(tks_state *state, const char *key, tks_key *prepared, const void *value,
                         size_t len, int64_t ttl_ms)
 {
-    struct tks_writing writing = {.kind = WRITE_SET, .value = value, .len = len,
-                                  .expiry = EXPIRY_TTL, .expiry_ms = ttl_ms};
+    struct tks_writing writing = {
+        .kind = WRITE_SET, .value = value, .len = len, .expiry = EXPIRY_TTL, .expiry_ms = ttl_ms};
     if (ttl_ms <= 0)
         return tks_fail(TKS_INVALID, "ttl_ms is %lld: it must be at least 1", (long long)ttl_ms);
     return write_value(state, key, prepared, &writing);
@@ -417,8 +417,8 @@ static int set_with_ttl(tks_state *state, const char *key, tks_key *prepared, co
 static int set_if(tks_state *state, const char *key, tks_key *prepared, const void *value,
                   size_t len, uint64_t version)
 {
-    struct tks_writing writing = {.kind = WRITE_SET_IF, .value = value, .len = len,
-                                  .version = version};
+    struct tks_writing writing = {
+        .kind = WRITE_SET_IF, .value = value, .len = len, .version = version};
     return write_value(state, key, prepared, &writing);
 }
 
@@ -431,8 +431,11 @@ static int delete_key(tks_state *state, const char *key, tks_key *prepared)
 static int add_i64(tks_state *state, const char *key, tks_key *prepared, int64_t delta,
                    int64_t *result)
 {
-    struct tks_writing writing = {.kind = WRITE_ADD, .type = TKS_TYPE_I64, .delta = delta,
-                                  .value = &delta, .len = sizeof(delta)};
+    struct tks_writing writing = {.kind = WRITE_ADD,
+                                  .type = TKS_TYPE_I64,
+                                  .delta = delta,
+                                  .value = &delta,
+                                  .len = sizeof(delta)};
     int status = write_value(state, key, prepared, &writing);
     if (result && !status)
         *result = writing.result;
@@ -713,8 +716,10 @@ int tks_put_record(tks_state *state, const struct tks_record *record)
         status = tks_key_prepare_n(state, record->key, record->key_len, &prepared);
     if (status)
         return status;
-    struct tks_writing writing = {.kind = WRITE_SET, .type = record->type,
-                                  .value = record->value, .len = record->value_len,
+    struct tks_writing writing = {.kind = WRITE_SET,
+                                  .type = record->type,
+                                  .value = record->value,
+                                  .len = record->value_len,
                                   .expiry = record->expires_at ? EXPIRY_WALL : EXPIRY_NONE,
                                   .expiry_ms = record->expires_at};
     return write_value(state, NULL, &prepared, &writing);

@@ -63,8 +63,7 @@ struct tks_backend {
     int (*get_k)(tks_state *state, tks_key *key, void *buf, size_t cap, size_t *len);
     int (*read)(tks_state *state, const char *key, tks_key *prepared, struct tks_reading *reading);
     int (*has)(tks_state *state, const char *key, tks_key *prepared);
-    int (*write)(tks_state *state, const char *key, tks_key *prepared,
-                 struct tks_writing *writing);
+    int (*write)(tks_state *state, const char *key, tks_key *prepared, struct tks_writing *writing);
     int (*borrow)(tks_state *state, const char *key, tks_key *prepared, const void **value,
                   size_t *len);
     int (*keys)(tks_state *state, int (*visit)(void *arg, const char *key, size_t key_len),

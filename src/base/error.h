@@ -15,7 +15,8 @@ int tks_fail_errno(int errnum, const char *format, ...) __attribute__((format(pr
 int tks_status_of_errno(int errnum);
 
 /* -1 .. : an expected outcome of a data call; costs one store. */
-extern _Thread_local int tks_outcome __attribute__((tls_model("initial-exec"), visibility("hidden")));
+extern _Thread_local int tks_outcome
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 static inline int expected_outcome(int status)
 {

@@ -11,9 +11,10 @@
 #include <pthread.h>
 
 struct tks_process {
-    uint64_t token;       /* not 0 in the process that set it up; wiped to 0 in a forked child */
-    pthread_mutex_t lock; /* guards `mappings` and open/close; all zero is PTHREAD_MUTEX_INITIALIZER */
-    void *mappings;       /* segments mapped by this process */
+    uint64_t token; /* not 0 in the process that set it up; wiped to 0 in a forked child */
+    pthread_mutex_t
+        lock;       /* guards `mappings` and open/close; all zero is PTHREAD_MUTEX_INITIALIZER */
+    void *mappings; /* segments mapped by this process */
 };
 
 extern struct tks_process *tks_process;

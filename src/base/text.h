@@ -23,7 +23,8 @@ struct tks_scalar {
     size_t text_len;
 };
 
-/** Parse a JSON text. TKS_OK, TKS_INVALID (not JSON) or TKS_NO_SPACE. scalar->text is the caller's to free. */
+/** Parse a JSON text. TKS_OK, TKS_INVALID (not JSON) or TKS_NO_SPACE. scalar->text is the caller's
+ * to free. */
 int tks_json_scalar(const char *text, size_t len, struct tks_scalar *scalar);
 
 #endif

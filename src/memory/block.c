@@ -16,7 +16,8 @@ static const uint16_t class_granules[CLASS_END] = {
         BLOCK_SIZES_LARGE(CLASS_GRANULES)
 #endif
 #undef CLASS_GRANULES
-            RESERVE_BLOCK_BYTES / GRANULE_BYTES};
+            RESERVE_BLOCK_BYTES /
+    GRANULE_BYTES};
 
 /* A number of granules below SLAB_GRANULES, divided by the class's, without a division: exact, as
  * the product of the two is below 2^22. */
@@ -24,11 +25,13 @@ static const uint32_t class_reciprocal[CLASS_END] = {
 #define CLASS_RECIPROCAL(size) (1u << 22) / ((size) / GRANULE_BYTES) + 1,
     BLOCK_SIZES(CLASS_RECIPROCAL)
 #ifndef TKS_TEST_TINY
-        BLOCK_SIZES_LARGE(CLASS_RECIPROCAL)
+            BLOCK_SIZES_LARGE(CLASS_RECIPROCAL)
 #endif
 #undef CLASS_RECIPROCAL
-            (1u << 22) / (RESERVE_BLOCK_BYTES / GRANULE_BYTES) + 1};
-_Static_assert((uint64_t)SLAB_GRANULES * (BLOCK_BYTES_MAX / GRANULE_BYTES) < 1u << 22, "exact");
+                (1u << 22) /
+        (RESERVE_BLOCK_BYTES / GRANULE_BYTES) +
+    1};
+_Static_assert((uint64_t)SLAB_GRANULES *(BLOCK_BYTES_MAX / GRANULE_BYTES) < 1u << 22, "exact");
 
 uint64_t tks_class_bytes(unsigned class)
 {
@@ -136,8 +139,8 @@ static bool take_ready(struct tks_member *member, unsigned class, uint64_t plain
     return false;
 }
 
-/* Take the first free block at or after *index of a slab, if its blocks still have room for @p bytes:
- * since we chose the slab it may have been emptied and become another class's. */
+/* Take the first free block at or after *index of a slab, if its blocks still have room for @p
+ * bytes: since we chose the slab it may have been emptied and become another class's. */
 static bool take_in_slab(struct tks_member *member, uint64_t slab, uint64_t bytes, uint32_t *index,
                          uint64_t plain, enum pin pin, uint64_t *granule)
 {
@@ -182,8 +185,7 @@ int tks_block_take(struct tks_member *member, uint64_t bytes, uint64_t plain, en
         return TKS_OK;
     uint32_t slab = member->current_slab[class];
     if (slab != NO_SLAB &&
-        take_in_slab(member, slab, bytes, &member->current_index[class], plain, pin,
-                     granule))
+        take_in_slab(member, slab, bytes, &member->current_index[class], plain, pin, granule))
         return TKS_OK;
     member->current_slab[class] = NO_SLAB;
     if (member->use_reserve && !plain && !take_reserve(member, bytes, pin, granule))
@@ -198,7 +200,8 @@ static void free_run(struct tks_member *member, uint64_t slab)
 {
     struct tks_segment *segment = member->segment;
     uint64_t count = slab_number(load_acquire(&segment->slabs[slab].word));
-    store_release(&segment->slabs[slab].word, slab_word(SLAB_CLAIMED, 0, member_tag(member), count));
+    store_release(&segment->slabs[slab].word,
+                  slab_word(SLAB_CLAIMED, 0, member_tag(member), count));
     tks_slab_recover(member, member_tag(member), slab);
 }
 
@@ -209,8 +212,8 @@ bool tks_block_free(struct tks_member *member, const struct tks_block_ref *ref)
     uint64_t *word = block_word(segment, ref->slab, ref->index);
     if (slab_kind(load_relaxed(&slab->word)) == SLAB_RUN && ref->index == 0) {
         pin_store(member, LOG_SLAB, (uint64_t)ref->slab + 1);
-        bool won = compare_and_swap(word, ref->state,
-                                    block_state(BLOCK_TAKEN, 0, member_tag(member), 0));
+        bool won =
+            compare_and_swap(word, ref->state, block_state(BLOCK_TAKEN, 0, member_tag(member), 0));
         if (won)
             free_run(member, ref->slab);
         pin_store(member, LOG_SLAB, 0);
@@ -290,13 +293,11 @@ void tks_slab_recover(struct tks_member *member, unsigned dead, uint64_t slab)
     uint64_t word = load_acquire(&segment->slabs[slab].word);
     if (slab_kind(word) == SLAB_DRAINING && slab_slot(word) == dead) {
         release_words(segment, slab, dead);
-        store_release(&segment->slabs[slab].word,
-                      slab_word(SLAB_CLASSED, slab_class(word), 0, 0));
+        store_release(&segment->slabs[slab].word, slab_word(SLAB_CLASSED, slab_class(word), 0, 0));
     } else if (slab_kind(word) == SLAB_CLAIMED && slab_slot(word) == dead) {
         release_claim(segment, dead, slab, slab_number(word));
     } else if (slab_kind(word) == SLAB_RUN &&
-               load_acquire(block_word(segment, slab, 0)) ==
-                   block_state(BLOCK_TAKEN, 0, dead, 0)) {
+               load_acquire(block_word(segment, slab, 0)) == block_state(BLOCK_TAKEN, 0, dead, 0)) {
         uint64_t count = slab_number(word);
         store_release(&segment->slabs[slab].word, slab_word(SLAB_CLAIMED, 0, dead, count));
         release_claim(segment, dead, slab, count);
@@ -353,8 +354,8 @@ static void use_slab(struct tks_member *member, unsigned class, uint64_t slab)
 static bool find_partial(struct tks_member *member, unsigned class, unsigned of, bool whole)
 {
     struct tks_segment *segment = member->segment;
-    uint64_t limit = whole || segment->slab_count < SEARCH_SLABS ? segment->slab_count
-                                                                 : SEARCH_SLABS;
+    uint64_t limit =
+        whole || segment->slab_count < SEARCH_SLABS ? segment->slab_count : SEARCH_SLABS;
     for (uint64_t i = 0; i < limit; i++) {
         uint64_t slab = ++member->scan_slab[class] % segment->slab_count;
         uint64_t word = load_relaxed(&segment->slabs[slab].word);

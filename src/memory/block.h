@@ -51,8 +51,8 @@ int tks_block_take(struct tks_member *member, uint64_t bytes, uint64_t plain, en
                    uint64_t *granule);
 
 /**
- * After BLOCK_SLOW, outside any section: find a slab with room, commit memory, reclaim. With @p hard also
- * expel sections, give up a snapshot, and empty slabs. TKS_OK: try again.
+ * After BLOCK_SLOW, outside any section: find a slab with room, commit memory, reclaim. With @p
+ * hard also expel sections, give up a snapshot, and empty slabs. TKS_OK: try again.
  */
 int tks_block_refill(struct tks_member *member, uint64_t bytes, bool hard);
 

@@ -35,8 +35,8 @@ struct tks_member {
     uint64_t generation; /* the slot's when we took it */
     uint64_t next_version, version_end;
     unsigned retired_since_collect;
-    uint64_t wanted;   /* bytes of the block that BLOCK_SLOW was about */
-    bool use_reserve;  /* this operation makes room: it may use the reserve */
+    uint64_t wanted;  /* bytes of the block that BLOCK_SLOW was about */
+    bool use_reserve; /* this operation makes room: it may use the reserve */
     /* per class: the slab that blocks are taken from, and where to look next in it */
     uint32_t current_slab[CLASS_END];
     uint32_t current_index[CLASS_END];

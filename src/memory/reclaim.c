@@ -82,7 +82,8 @@ bool tks_retire_exact(struct tks_member *member, const struct tks_block_ref *ref
     struct header *header = member->segment->header;
     if (tks_unlikely(block_kind(ref->state) != BLOCK_ALLOCATED))
         return false;
-    /* Read after the unlinking CAS: sections that saw the block linked are of this epoch or older. */
+    /* Read after the unlinking CAS: sections that saw the block linked are of this epoch or older.
+     */
     uint64_t retired = block_state(BLOCK_RETIRED, block_plain(ref->state), member_tag(member),
                                    load_ordered(&header->epoch));
     if (!compare_and_swap(block_word(member->segment, ref->slab, ref->index), ref->state, retired))
@@ -107,8 +108,7 @@ bool tks_retire(struct tks_member *member, uint64_t granule)
 #ifdef TKS_PLANT_NO_RETIRE
     return false;
 #endif
-    if (!tks_block_find(member->segment, granule, &ref) ||
-        block_kind(ref.state) != BLOCK_ALLOCATED)
+    if (!tks_block_find(member->segment, granule, &ref) || block_kind(ref.state) != BLOCK_ALLOCATED)
         return false;
     return tks_retire_exact(member, &ref);
 }
@@ -136,7 +136,8 @@ static void drain_limbo(struct tks_member *member)
     uint64_t epoch = load_ordered(&segment->header->epoch);
     unsigned due = 0;
     while (due < member->limbo_count &&
-           block_epoch(member->limbo[(member->limbo_first + due) % LIMBO_BLOCKS].state) + 2 <= epoch)
+           block_epoch(member->limbo[(member->limbo_first + due) % LIMBO_BLOCKS].state) + 2 <=
+               epoch)
         due++;
     if (!due)
         return;
@@ -212,15 +213,14 @@ uint64_t tks_reclaim_slabs(struct tks_member *member, uint64_t first, uint64_t c
                               ? (unsigned)(SLAB_BYTES / tks_class_bytes(slab_class(word)))
                           : slab_kind(word) == SLAB_RUN ? 1
                                                         : 0;
-        uint64_t step = slab_kind(word) == SLAB_CLASSED
-                            ? tks_class_bytes(slab_class(word)) / GRANULE_BYTES
-                            : 0;
+        uint64_t step =
+            slab_kind(word) == SLAB_CLASSED ? tks_class_bytes(slab_class(word)) / GRANULE_BYTES : 0;
         for (unsigned i = 0; i < blocks; i++) {
             uint64_t state = load_acquire(block_word(segment, slab, i));
             if (block_kind(state) != BLOCK_RETIRED)
                 continue;
-            /* A class changes only while every block is free: the same word after the state means that
-             * the state, which the freeing CAS compares exactly, is of this class's block. */
+            /* A class changes only while every block is free: the same word after the state means
+             * that the state, which the freeing CAS compares exactly, is of this class's block. */
             if (load_ordered(&segment->slabs[slab].word) != word)
                 break;
             batch[used++] = (struct tks_block_ref){

@@ -37,7 +37,8 @@ static inline void collect_if_due(struct tks_member *member)
 /** Free whatever is safe in slabs [first, first + count), whoever retired it. How many blocks. */
 uint64_t tks_reclaim_slabs(struct tks_member *member, uint64_t first, uint64_t count);
 
-/** Put every block of limbo and ready lists on the free lists or leave it to others: before leaving. */
+/** Put every block of limbo and ready lists on the free lists or leave it to others: before
+ * leaving. */
 void tks_limbo_flush(struct tks_member *member);
 
 #endif

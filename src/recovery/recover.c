@@ -64,8 +64,7 @@ static void settle_block(struct estate *estate, enum pin pin, bool is_new)
     return;
 #endif
     if (!word || !(is_new || (word & PIN_VALIDATED)) ||
-        !granule_in_range(heir->segment, granule, GRANULE_BYTES) ||
-        pin_index(word) >= SLAB_STATES)
+        !granule_in_range(heir->segment, granule, GRANULE_BYTES) || pin_index(word) >= SLAB_STATES)
         return;
     uint64_t slab = (granule - heir->segment->first_granule) / SLAB_GRANULES;
     struct tks_block_ref ref = {granule, (uint32_t)slab, pin_index(word),
@@ -98,8 +97,8 @@ static void settle_block(struct estate *estate, enum pin pin, bool is_new)
 static const struct {
     enum pin pin;
     bool is_new;
-} logged_blocks[] = {{PIN_NEW_ENTRY, true},   {PIN_NEW_VECTOR, true},  {PIN_MOVE_NEW, true},
-                     {PIN_BLOCK, false},      {PIN_ENTRY, false},      {PIN_MOVE_PIECE, false},
+} logged_blocks[] = {{PIN_NEW_ENTRY, true},  {PIN_NEW_VECTOR, true}, {PIN_MOVE_NEW, true},
+                     {PIN_BLOCK, false},     {PIN_ENTRY, false},     {PIN_MOVE_PIECE, false},
                      {PIN_MOVE_BLOCK, false}};
 
 static void recover_slot(struct tks_member *heir, unsigned index)

@@ -50,7 +50,8 @@
 #define VISITOR_SLOTS 2u
 #define SLAB_GRANULES (SLAB_BYTES / GRANULE_BYTES)
 /* One state word for every granule of a slab, so that the table does not move when a slab changes
- * its class: state words are type-stable, a process that was stopped for a year may still CAS one. */
+ * its class: state words are type-stable, a process that was stopped for a year may still CAS one.
+ */
 #define SLAB_STATES SLAB_GRANULES
 
 #define LEVEL0_HEADS (1u << LEVEL0_BITS)
@@ -131,7 +132,7 @@ struct slab {
 static inline uint64_t slab_word(enum slab_kind kind, unsigned class, unsigned slot,
                                  uint64_t number)
 {
-    return (uint64_t)kind | (uint64_t)class << 3 | (uint64_t)slot << 9 | number << (9 + SLOT_BITS);
+    return (uint64_t)kind | (uint64_t) class << 3 | (uint64_t)slot << 9 | number << (9 + SLOT_BITS);
 }
 static inline enum slab_kind slab_kind(uint64_t word)
 {
@@ -159,7 +160,8 @@ static inline uint64_t slab_number(uint64_t word)
 
 /*
  * kind 3 | frozen 1 | granule 34 | fingerprint 26     ENTRY, VECTOR
- * kind 3 | frozen 1 | stamp or tag 60                 EMPTY (settled: stamp), EMPTY_NEW (unique tag)
+ * kind 3 | frozen 1 | stamp or tag 60                 EMPTY (settled: stamp), EMPTY_NEW (unique
+ * tag)
  *
  * A link to an earlier version (node.prev) is an ENTRY or VECTOR word with the low bits of the
  * snapshot's stamp in place of the fingerprint, HEAD_EMPTY with those bits ("there was nothing"),
@@ -348,8 +350,9 @@ struct slot {
 
 enum lifecycle { LIFE_LIVE = 1, LIFE_DESTROYING = 2, LIFE_DESTROYED = 3 };
 
-/* phase 2 | slot 13 | epoch 25 | stamp 24: the low bits of when it began and of its stamp, which are
- * made whole from the header's epoch and era, as both only grow (snapshot_epoch_of(), …_stamp_of()). */
+/* phase 2 | slot 13 | epoch 25 | stamp 24: the low bits of when it began and of its stamp, which
+ * are made whole from the header's epoch and era, as both only grow (snapshot_epoch_of(),
+ * …_stamp_of()). */
 enum snapshot_phase { SNAPSHOT_NONE = 0, SNAPSHOT_PENDING = 1, SNAPSHOT_ACTIVE = 2 };
 
 #define SNAPSHOT_EPOCH_BITS 25
@@ -381,8 +384,8 @@ static inline uint64_t snapshot_epoch_of(uint64_t word, uint64_t now)
 /** Its stamp, from the era @p now. */
 static inline uint64_t snapshot_stamp_of(uint64_t word, uint64_t now)
 {
-    return now - ((now - (word >> (64 - SNAPSHOT_STAMP_BITS))) &
-                  ((1ull << SNAPSHOT_STAMP_BITS) - 1));
+    return now -
+           ((now - (word >> (64 - SNAPSHOT_STAMP_BITS))) & ((1ull << SNAPSHOT_STAMP_BITS) - 1));
 }
 
 struct geometry {
@@ -402,8 +405,8 @@ struct header {
     uint32_t byte_order;
     uint64_t fingerprint;
     struct geometry geometry;
-    uint64_t identity[2]; /* random: tells this segment from one made later under its name */
-    int64_t created_ms;   /* wall clock */
+    uint64_t identity[2];    /* random: tells this segment from one made later under its name */
+    int64_t created_ms;      /* wall clock */
     int64_t clock_offset_ms; /* store clock = boot clock + this */
     uint64_t pad0[2];
 
@@ -427,7 +430,8 @@ struct header {
     uint64_t snapshot_beat; /* the snapshot's holder moves it on */
     uint64_t commit_hint;   /* first slab that may be uncommitted */
     uint64_t empty_hint;    /* first slab that may be empty */
-    uint64_t stray_retired; /* blocks dropped from a full limbo or left by the dead: scan for them */
+    uint64_t
+        stray_retired; /* blocks dropped from a full limbo or left by the dead: scan for them */
     uint64_t pad5[2];
 
     uint64_t registry[REGISTRY_BUCKETS]; /* plugin chains, granules */

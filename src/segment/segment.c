@@ -39,7 +39,8 @@ static uint64_t default_slots(uint64_t size_bytes)
 /* The one place that lays a segment out. False when nothing useful fits. */
 static bool lay_out(uint64_t size_bytes, uint64_t slots, struct geometry *geometry)
 {
-    if (size_bytes < SEGMENT_BYTES_MIN || size_bytes > SEGMENT_BYTES_MAX || slots < SLOTS_MIN + VISITOR_SLOTS || slots > SLOTS_MAX + VISITOR_SLOTS)
+    if (size_bytes < SEGMENT_BYTES_MIN || size_bytes > SEGMENT_BYTES_MAX ||
+        slots < SLOTS_MIN + VISITOR_SLOTS || slots > SLOTS_MAX + VISITOR_SLOTS)
         return false;
     uint64_t slots_offset = round_up(sizeof(struct header), CACHE_LINE);
     uint64_t table_offset = slots_offset + slots * sizeof(struct slot);
@@ -61,17 +62,14 @@ static bool lay_out(uint64_t size_bytes, uint64_t slots, struct geometry *geomet
 static uint64_t layout_fingerprint(void)
 {
     const uint64_t numbers[] = {
-        LAYOUT_VERSION,         sizeof(struct header),  sizeof(struct slot),
-        sizeof(struct slab),    sizeof(struct plugin),  sizeof(pthread_mutex_t),
-        offsetof(struct header, lifecycle),             offsetof(struct header, epoch),
-        offsetof(struct header, era),                   offsetof(struct header, registry),
-        offsetof(struct slot, words),                   offsetof(struct slot, mutex),
-        offsetof(struct plugin, level),                 offsetof(struct plugin, heads),
-        SLAB_BYTES,             SLAB_STATES,            COMMIT_SLABS,
-        LEVEL0_BITS,            PIECE_BITS,             LEVELS,
-        CLASS_COUNT,            RESERVE_BLOCK_BYTES,    SLOT_WORDS,
-        GRANULE_BITS,           FINGERPRINT_BITS,       SLOT_BITS,
-        ENTRY_KEY,              VECTOR_MEMBERS,         (uint64_t)tks_slot_mutex_kind(),
+        LAYOUT_VERSION, sizeof(struct header), sizeof(struct slot), sizeof(struct slab),
+        sizeof(struct plugin), sizeof(pthread_mutex_t), offsetof(struct header, lifecycle),
+        offsetof(struct header, epoch), offsetof(struct header, era),
+        offsetof(struct header, registry), offsetof(struct slot, words),
+        offsetof(struct slot, mutex), offsetof(struct plugin, level),
+        offsetof(struct plugin, heads), SLAB_BYTES, SLAB_STATES, COMMIT_SLABS, LEVEL0_BITS,
+        PIECE_BITS, LEVELS, CLASS_COUNT, RESERVE_BLOCK_BYTES, SLOT_WORDS, GRANULE_BITS,
+        FINGERPRINT_BITS, SLOT_BITS, ENTRY_KEY, VECTOR_MEMBERS, (uint64_t)tks_slot_mutex_kind(),
         /* glibc's robust list is part of the layout; another libc's would be another number. */
         (uint64_t)'g' << 32 | (uint64_t)'l' << 24 | 'c',
 #define SIZE_NUMBER(size) size,
@@ -172,8 +170,7 @@ static int create(const struct tks_segment_options *options, const char *path)
         error = errno;
     char link_path[64];
     snprintf(link_path, sizeof(link_path), "/proc/self/fd/%d", fd);
-    if (!error && linkat(AT_FDCWD, link_path, AT_FDCWD, path, AT_SYMLINK_FOLLOW) &&
-        errno != EEXIST)
+    if (!error && linkat(AT_FDCWD, link_path, AT_FDCWD, path, AT_SYMLINK_FOLLOW) && errno != EEXIST)
         error = errno;
     close(fd);
     return error ? tks_fail_errno(error, "cannot create segment \"%s\"", options->name) : TKS_OK;
@@ -202,8 +199,8 @@ static int check_header(const char *name, const struct header *header, uint64_t 
     if (header->byte_order != LAYOUT_BYTE_ORDER)
         return tks_fail(TKS_MISMATCH, "segment \"%s\" has another byte order", name);
     if (header->version != LAYOUT_VERSION)
-        return tks_fail(TKS_MISMATCH, "segment \"%s\" has layout version %u, this library %u",
-                        name, header->version, LAYOUT_VERSION);
+        return tks_fail(TKS_MISMATCH, "segment \"%s\" has layout version %u, this library %u", name,
+                        header->version, LAYOUT_VERSION);
     if (header->fingerprint != layout_fingerprint())
         return tks_fail(TKS_MISMATCH, "segment \"%s\" was made by a build with another layout",
                         name);
@@ -255,8 +252,8 @@ static int map_checked(const struct tks_segment_options *options, int fd, const 
     if (!result_status) {
         segment = calloc(1, sizeof(*segment));
         if (!segment)
-            result_status = tks_fail(TKS_NO_SPACE, "no memory to open segment \"%s\"",
-                                     options->name);
+            result_status =
+                tks_fail(TKS_NO_SPACE, "no memory to open segment \"%s\"", options->name);
     }
     if (result_status) {
         munmap(base, bytes);
@@ -369,11 +366,12 @@ int tks_segment_unlink(const struct tks_segment *segment)
         return tks_fail_errno(error, "cannot remove segment \"%s\"", segment->name);
     snprintf(aside, sizeof(aside), SHM_FOLDER "/%.200s.removed.%016llx%016llx", segment->name,
              (unsigned long long)id[0], (unsigned long long)id[1]);
-    /* unlink(2) takes a name, not an inode: move it aside, look what it was, put a stranger back. */
+    /* unlink(2) takes a name, not an inode: move it aside, look what it was, put a stranger back.
+     */
     if (renameat2(AT_FDCWD, path, AT_FDCWD, aside, RENAME_NOREPLACE))
-        return errno == ENOENT ? TKS_OK
-                               : tks_fail_errno(errno, "cannot remove segment \"%s\"",
-                                                segment->name);
+        return errno == ENOENT
+                   ? TKS_OK
+                   : tks_fail_errno(errno, "cannot remove segment \"%s\"", segment->name);
     struct stat status;
     if (!lstat(aside, &status) &&
         (status.st_dev != segment->device || status.st_ino != segment->inode) &&

@@ -42,7 +42,8 @@ struct tks_segment {
     uint64_t first_granule; /* of slab 0 */
     uint64_t end_granule;
     uint64_t size_bytes;
-    uint64_t levels; /* index levels that could have memory behind them: bounds what damage can cost */
+    uint64_t
+        levels; /* index levels that could have memory behind them: bounds what damage can cost */
     uint64_t process_token;
     int fd;
     dev_t device;

@@ -23,7 +23,8 @@ static struct shm_key *shm_key_of(tks_key *key)
 
 int tks_session_damage(struct tks_session *session)
 {
-    return tks_fail(TKS_CORRUPT, "segment \"%s\" is damaged: plugin \"%.*s\" has an impossible offset",
+    return tks_fail(TKS_CORRUPT,
+                    "segment \"%s\" is damaged: plugin \"%.*s\" has an impossible offset",
                     session->member->segment->name, TKS_NAME_MAX, session->plugin->name);
 }
 
@@ -255,7 +256,8 @@ int tks_shm_get(tks_state *base, const char *key, void *buf, size_t cap, size_t 
     return TKS_OK;
 }
 
-static __attribute__((noinline)) int get_k_slow(tks_state *base, tks_key *key, void *buf, size_t cap, size_t *len)
+static __attribute__((noinline)) int get_k_slow(tks_state *base, tks_key *key, void *buf,
+                                                size_t cap, size_t *len)
 {
     struct tks_reading reading = {.buf = buf, .cap = cap};
     int status = tks_shm_read(base, NULL, key, &reading);
@@ -282,7 +284,8 @@ int tks_shm_get_k(tks_state *base, tks_key *prepared, void *buf, size_t cap, siz
     const struct shm_state *state = shm_of(base);
     const struct shm_key *key = shm_key_of(prepared);
     const struct tks_session *session = &state->session;
-    /* No key has the serial of a state outside a tick; one that never looked anything up has an impossible base. */
+    /* No key has the serial of a state outside a tick; one that never looked anything up has an
+     * impossible base. */
     if (tks_unlikely(key->serial != state->tick_serial ||
                      load_acquire(&session->plugin->base) != key->base ||
                      load_acquire(key->head) != key->word ||

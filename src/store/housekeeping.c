@@ -348,11 +348,10 @@ static void mark_held(struct audit *audit, uint64_t *held)
         for (unsigned pin = 0; pin < SLOT_WORDS; pin++) {
             uint64_t granule = pin_granule(load_acquire(&slot->words[pin]));
             struct tks_block_ref ref;
-            bool is_log = pin == LOG_HASH || pin == LOG_PLUGIN || pin == LOG_SLAB ||
-                          pin == LOG_MOVE_HASH;
+            bool is_log =
+                pin == LOG_HASH || pin == LOG_PLUGIN || pin == LOG_SLAB || pin == LOG_MOVE_HASH;
             if (!is_log && tks_block_find(audit->segment, granule, &ref) && ref.slab < audit->slabs)
-                held[((uint64_t)ref.slab * SLAB_STATES + ref.index) / 64] |=
-                    1ull << ref.index % 64;
+                held[((uint64_t)ref.slab * SLAB_STATES + ref.index) / 64] |= 1ull << ref.index % 64;
         }
     }
 }
@@ -500,7 +499,8 @@ struct copied_plugin {
     struct copied_plugin *next;
 };
 
-struct export {
+struct export
+{
     struct tks_member *member;
     const char *glob;
     struct tks_snapshot snapshot;
@@ -523,8 +523,8 @@ static int copy_plugin(void *arg, struct plugin *plugin, uint64_t granule)
     }
     copy->next = export->plugins;
     export->plugins = copy;
-    struct tks_walk walk = {.member = export->member, .plugin = plugin,
-                            .snapshot = &export->snapshot, .values = true};
+    struct tks_walk walk = {
+        .member = export->member, .plugin = plugin, .snapshot = &export->snapshot, .values = true};
     int status = TKS_OK;
     while (status == TKS_OK && !walk.ended)
         status = tks_walk_next(&walk, &copy->batch, copy->batch.used + BATCH_ENOUGH);

@@ -39,11 +39,11 @@ struct attempt {
     struct tks_session *session;
     struct tks_operation *operation;
     struct tks_found found;
-    uint64_t entry;     /* granule of the entry to publish, 0 */
-    uint64_t vector;    /* granule of the vector to publish, 0 */
-    uint64_t old_node;  /* granule of the block the head names, 0 */
+    uint64_t entry;                            /* granule of the entry to publish, 0 */
+    uint64_t vector;                           /* granule of the vector to publish, 0 */
+    uint64_t old_node;                         /* granule of the block the head names, 0 */
     struct tks_block_ref old_block, old_entry; /* what may be retired */
-    uint64_t new_count; /* members of the bucket after the change */
+    uint64_t new_count;                        /* members of the bucket after the change */
     unsigned expelled;
     bool built;     /* the entry's content is written */
     bool open;      /* our section is open */
@@ -181,8 +181,7 @@ static bool pin_found(struct attempt *attempt)
     if ((attempt->old_node && !tks_block_find(member->segment, attempt->old_node, block)) ||
         (in_vector && !tks_block_find(member->segment, found->granule, entry)))
         return false;
-    store_relaxed(&words[PIN_PIECE],
-                  found->place.piece ? pin_word(found->place.piece, 0) : 0);
+    store_relaxed(&words[PIN_PIECE], found->place.piece ? pin_word(found->place.piece, 0) : 0);
     store_relaxed(&words[PIN_BLOCK],
                   attempt->old_node ? pin_word(block->granule, block->index) : 0);
     store_relaxed(&words[PIN_ENTRY], in_vector ? pin_word(entry->granule, entry->index) : 0);
@@ -213,7 +212,7 @@ static int protect(struct attempt *attempt)
         return STEP_AGAIN;
     }
     if (attempt->open)
-        fence_full(); /* G, pairs with H in reclaim.c */
+        fence_full();               /* G, pairs with H in reclaim.c */
     else if (section_enter(member)) /* its fence A is our G as well */
         attempt->open = true;
     else
@@ -221,7 +220,8 @@ static int protect(struct attempt *attempt)
     return still_true(attempt) ? STEP_GO_ON : STEP_AGAIN;
 }
 
-/* Fix the stamp of what the bucket holds: before it is replaced, and before an answer depends on it. */
+/* Fix the stamp of what the bucket holds: before it is replaced, and before an answer depends on
+ * it. */
 static int settle_old(struct attempt *attempt)
 {
     struct tks_segment *segment = attempt->session->member->segment;
@@ -254,8 +254,8 @@ static int decide_add(struct attempt *attempt, const uint64_t *entry, uint64_t m
         operation->content.deadline = load_relaxed(entry + ENTRY_DEADLINE);
     }
     if (__builtin_add_overflow(value, operation->delta, &operation->result))
-        return tks_fail(TKS_RANGE, "the counter \"%.*s\" would overflow",
-                        (int)operation->name->len, operation->name->bytes);
+        return tks_fail(TKS_RANGE, "the counter \"%.*s\" would overflow", (int)operation->name->len,
+                        operation->name->bytes);
     operation->content.value = &operation->result;
     node_build_entry(granule_words(member->segment, attempt->entry), operation->name,
                      &operation->content);
@@ -301,11 +301,11 @@ static uint64_t gather(const struct attempt *attempt, uint64_t *members)
         members[count++] = found->word;
     for (uint64_t i = 0; i < found->members; i++)
         if (!found->entry || i != found->member)
-            members[count++] = load_relaxed(granule_words(segment, attempt->old_node) +
-                                            VECTOR_MEMBERS + i);
+            members[count++] =
+                load_relaxed(granule_words(segment, attempt->old_node) + VECTOR_MEMBERS + i);
     if (publishes_entry(attempt->operation))
-        members[count++] = head_word(HEAD_ENTRY, attempt->entry,
-                                     fingerprint_of(attempt->operation->name->hash));
+        members[count++] =
+            head_word(HEAD_ENTRY, attempt->entry, fingerprint_of(attempt->operation->name->hash));
     return count;
 }
 
@@ -316,13 +316,11 @@ static uint64_t new_word(struct attempt *attempt, uint64_t link)
     struct tks_segment *segment = member->segment;
     uint64_t fingerprint = fingerprint_of(attempt->operation->name->hash);
     if (publishes_entry(attempt->operation))
-        node_finish(member, granule_words(segment, attempt->entry), 0,
-                    attempt->vector ? 0 : link);
+        node_finish(member, granule_words(segment, attempt->entry), 0, attempt->vector ? 0 : link);
     if (attempt->vector) {
         uint64_t members[VECTOR_MEMBERS_MAX];
         uint64_t count = gather(attempt, members);
-        node_build_vector(member, granule_words(segment, attempt->vector), 0, link, members,
-                          count);
+        node_build_vector(member, granule_words(segment, attempt->vector), 0, link, members, count);
         return head_word(HEAD_VECTOR, attempt->vector, fingerprint);
     }
     if (publishes_entry(attempt->operation))
@@ -364,7 +362,8 @@ static void settle_new(struct attempt *attempt, uint64_t word)
         compare_and_swap(granule_words(segment, attempt->entry) + NODE_STAMP, 0, stamp);
 }
 
-/* The state was read when it was pinned, perhaps before the block was published: look again if so. */
+/* The state was read when it was pinned, perhaps before the block was published: look again if so.
+ */
 static void retire_found(struct attempt *attempt, const struct tks_block_ref *ref)
 {
     struct tks_member *member = attempt->session->member;
@@ -452,7 +451,8 @@ static void resume(struct attempt *attempt)
         attempt->open = section_enter(attempt->session->member);
 }
 
-/* Memory for what BLOCK_SLOW was about: ordinary ways first, then everything. No section is open. */
+/* Memory for what BLOCK_SLOW was about: ordinary ways first, then everything. No section is open.
+ */
 static int find_memory(struct attempt *attempt, unsigned *slow)
 {
     struct tks_member *member = attempt->session->member;
@@ -493,8 +493,8 @@ static int between(struct attempt *attempt, int status, unsigned *slow)
         suspend(attempt);
         resume(attempt);
         if (++attempt->expelled > SESSION_TRIES)
-            return tks_fail(TKS_EVICTED, "expelled %u times from segment \"%s\"",
-                            attempt->expelled, member->segment->name);
+            return tks_fail(TKS_EVICTED, "expelled %u times from segment \"%s\"", attempt->expelled,
+                            member->segment->name);
     } else if (!attempt->session->in_tick && !attempt->careful) {
         suspend(attempt);
     }

@@ -6,7 +6,14 @@
 #include "base/backend.h"
 #include "store/session.h"
 
-enum tks_change { CHANGE_SET, CHANGE_SET_IF, CHANGE_ADD, CHANGE_DELETE, CHANGE_PURGE, CHANGE_PRUNE };
+enum tks_change {
+    CHANGE_SET,
+    CHANGE_SET_IF,
+    CHANGE_ADD,
+    CHANGE_DELETE,
+    CHANGE_PURGE,
+    CHANGE_PRUNE
+};
 
 struct tks_operation {
     enum tks_change change;

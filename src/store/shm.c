@@ -66,8 +66,8 @@ static int parse_mode(const char *value, mode_t *mode)
     if (number & 02)
         return tks_fail(TKS_INVALID, "URI parameter mode=%s: world-writable is refused", value);
     if ((number & 0600) != 0600)
-        return tks_fail(TKS_INVALID, "URI parameter mode=%s: the owner must be able to read and write",
-                        value);
+        return tks_fail(TKS_INVALID,
+                        "URI parameter mode=%s: the owner must be able to read and write", value);
     *mode = (mode_t)number;
     return TKS_OK;
 }
@@ -78,14 +78,14 @@ static int parse_parameter(const char *name, const char *value, struct shm_uri *
     if (!strcmp(name, "size")) {
         if (tks_parse_size(value, &options->size_bytes) ||
             options->size_bytes < SEGMENT_BYTES_MIN || options->size_bytes > SEGMENT_BYTES_MAX)
-            return tks_fail(TKS_INVALID, "URI parameter size=%.60s is not within 1M to 512G", value);
+            return tks_fail(TKS_INVALID, "URI parameter size=%.60s is not within 1M to 512G",
+                            value);
         return TKS_OK;
     }
     if (!strcmp(name, "slots"))
-        return tks_parse_number(value, 10, SLOTS_MAX, &options->slots) ||
-                       options->slots < SLOTS_MIN
-                   ? tks_fail(TKS_INVALID, "URI parameter slots=%.60s is not within %u to %u", value,
-                              SLOTS_MIN, SLOTS_MAX)
+        return tks_parse_number(value, 10, SLOTS_MAX, &options->slots) || options->slots < SLOTS_MIN
+                   ? tks_fail(TKS_INVALID, "URI parameter slots=%.60s is not within %u to %u",
+                              value, SLOTS_MIN, SLOTS_MAX)
                    : TKS_OK;
     if (!strcmp(name, "mode"))
         return parse_mode(value, &options->mode);
@@ -99,10 +99,11 @@ static int parse_parameter(const char *name, const char *value, struct shm_uri *
         return parse_flag(name, value, &options->huge);
     if (!strcmp(name, "sweep_ms"))
         return tks_parse_number(value, 10, 86400000, &uri->sweep_ms) ? bad_value(name, value)
-                                                                      : TKS_OK;
+                                                                     : TKS_OK;
     if (!strcmp(name, "checkpoint") || !strcmp(name, "interval_ms") ||
         !strcmp(name, "snapshot_cpu") || !strcmp(name, "mirror"))
-        return tks_fail(TKS_UNSUPPORTED, "URI parameter %s= is not supported by this version", name);
+        return tks_fail(TKS_UNSUPPORTED, "URI parameter %s= is not supported by this version",
+                        name);
     return tks_fail(TKS_INVALID, "unknown URI parameter \"%s\"", name);
 }
 

@@ -67,8 +67,7 @@ int tks_shm_name(struct shm_state *state, const char *key, tks_key *prepared,
 
 int tks_shm_get(tks_state *state, const char *key, void *buf, size_t cap, size_t *len);
 int tks_shm_get_k(tks_state *state, tks_key *key, void *buf, size_t cap, size_t *len);
-int tks_shm_read(tks_state *state, const char *key, tks_key *prepared,
-                 struct tks_reading *reading);
+int tks_shm_read(tks_state *state, const char *key, tks_key *prepared, struct tks_reading *reading);
 int tks_shm_has(tks_state *state, const char *key, tks_key *prepared);
 int tks_shm_write(tks_state *state, const char *key, tks_key *prepared,
                   struct tks_writing *writing);

@@ -71,8 +71,8 @@ static bool crowded(const struct tks_segment *segment, struct plugin *plugin,
     unsigned bits = level_bits(place->level) < PIECE_BITS ? level_bits(place->level) : PIECE_BITS;
     uint64_t sample = 1ull << bits < SAMPLE_HEADS ? 1ull << bits : SAMPLE_HEADS;
     uint64_t first = hash >> (64 - level_bits(place->level)) & ~(sample - 1);
-    const uint64_t *head = head_on_level(segment, plugin, place->level,
-                                         bucket_hash(place->level, first), &piece);
+    const uint64_t *head =
+        head_on_level(segment, plugin, place->level, bucket_hash(place->level, first), &piece);
     const uint64_t *last = head_on_level(segment, plugin, place->level,
                                          bucket_hash(place->level, first + sample - 1), &piece);
     uint64_t used = 0;
@@ -139,16 +139,15 @@ static int find_children(struct tks_member *member, struct move *move, uint64_t 
     if (move->child)
         return TKS_OK;
     uint64_t directory = load_acquire(level_word(move->plugin, level));
-    if (single_piece(level) || !granule_in_range(member->segment, directory,
-                                                 directory_words(level) * 8))
+    if (single_piece(level) ||
+        !granule_in_range(member->segment, directory, directory_words(level) * 8))
         return TKS_EVICTED;
     /* The directory cannot be retired while base is below it: pin, then look again. */
     pin_granule_at(member, PIN_MOVE_CHILD_2, directory);
     fence_full(); /* G, pairs with H */
     if (load_acquire(&move->plugin->base) != move->level || !section_intact(member))
         return TKS_EVICTED;
-    uint64_t *word = granule_words(member->segment, directory) +
-                     (move->bucket * 2 >> PIECE_BITS);
+    uint64_t *word = granule_words(member->segment, directory) + (move->bucket * 2 >> PIECE_BITS);
     int status = load_acquire(word) ? TKS_OK : install(member, word, PIECE_HEADS * 8ull);
     if (status)
         return status;
@@ -170,14 +169,13 @@ static int move_begin(struct tks_member *member, struct move *move)
     pin_granule_at(member, PIN_MOVE_PIECE, parent_piece);
     pin_granule_at(member, PIN_MOVE_CHILD, piece);
     fence_full(); /* G, pairs with H */
-    return load_acquire(&move->plugin->base) == move->level && section_intact(member)
-               ? TKS_OK
-               : TKS_EVICTED;
+    return load_acquire(&move->plugin->base) == move->level && section_intact(member) ? TKS_OK
+                                                                                      : TKS_EVICTED;
 }
 
 /*
- * Pin the block that *head names. Validated only if it is to be retired, a vector: recovery finds that by
- * the parent or one of two children, which an entry that has moved on need not be under.
+ * Pin the block that *head names. Validated only if it is to be retired, a vector: recovery finds
+ * that by the parent or one of two children, which an entry that has moved on need not be under.
  */
 static bool pin_head_block(struct tks_member *member, uint64_t *head, uint64_t word, bool retires)
 {
@@ -243,7 +241,8 @@ static int share_of(struct tks_member *member, const struct move *move, uint64_t
     const uint64_t *vector = granule_words(segment, vector_granule);
     uint64_t count = load_relaxed(vector + VECTOR_COUNT), mine = 0, members[VECTOR_MEMBERS_MAX];
     uint64_t stamp = load_acquire(vector + NODE_STAMP);
-    if (count > VECTOR_MEMBERS_MAX || !granule_in_range(segment, vector_granule, vector_bytes(count)))
+    if (count > VECTOR_MEMBERS_MAX ||
+        !granule_in_range(segment, vector_granule, vector_bytes(count)))
         return section_intact(member) ? TKS_CORRUPT : TKS_EVICTED;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t entry = load_relaxed(vector + VECTOR_MEMBERS + i);
@@ -376,8 +375,7 @@ static int move_group(struct tks_member *member, struct plugin *plugin, uint64_t
 {
     uint64_t heads = 1ull << level_bits((unsigned)level);
     uint64_t size = heads < MOVE_GROUP ? heads : MOVE_GROUP;
-    struct move move = {.plugin = plugin, .level = (unsigned)level,
-                        .bucket = (cursor >> 8) * size};
+    struct move move = {.plugin = plugin, .level = (unsigned)level, .bucket = (cursor >> 8) * size};
     int status = move_begin(member, &move);
     bool all = !status;
     for (uint64_t i = 0; !status && i < size; i++) {
@@ -417,8 +415,8 @@ int tks_index_help(struct tks_member *member, struct plugin *plugin)
 int tks_index_finish(struct tks_member *member, struct plugin *plugin,
                      const struct tks_place *place, uint64_t hash)
 {
-    struct move move = {.plugin = plugin, .level = place->level,
-                        .bucket = hash >> (64 - level_bits(place->level))};
+    struct move move = {
+        .plugin = plugin, .level = place->level, .bucket = hash >> (64 - level_bits(place->level))};
     bool done;
     int status = move_begin(member, &move);
     if (!status)
@@ -493,8 +491,7 @@ void tks_index_each_piece(const struct tks_segment *segment, struct plugin *plug
         if (!live_piece(granule))
             continue;
         visit(arg, granule);
-        if (single_piece(level) ||
-            !granule_in_range(segment, granule, directory_words(level) * 8))
+        if (single_piece(level) || !granule_in_range(segment, granule, directory_words(level) * 8))
             continue;
         for (uint64_t i = 0; i < directory_words(level); i++) {
             uint64_t piece = load_acquire(granule_words(segment, granule) + i);
@@ -544,8 +541,8 @@ static bool word_names(const struct tks_segment *segment, uint64_t word, uint64_
 }
 
 /* 1 or 0; -1: the level went away under us, base has moved. */
-static int path_names_node(const struct tks_segment *segment, struct plugin *plugin,
-                           uint64_t level, uint64_t hash, uint64_t granule)
+static int path_names_node(const struct tks_segment *segment, struct plugin *plugin, uint64_t level,
+                           uint64_t hash, uint64_t granule)
 {
     for (; level < LEVELS; level++) {
         uint64_t piece;

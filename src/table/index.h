@@ -12,7 +12,8 @@
  *   1 settle the head's stamp
  *   2 freeze: CAS head -> head | FROZEN     writers may not change it now, readers still read it
  *   3 CAS each child 0 -> its share         the first mover's stays, later ones throw theirs away
- *   4 CAS head -> DONE                      readers go on to the children; the winner retires a vector
+ *   4 CAS head -> DONE                      readers go on to the children; the winner retires a
+ * vector
  *
  * Everybody builds the same children from the frozen head, so it does not matter who wins. A mover
  * pins the piece of the children before it trusts them to be level base + 1, as a stopped one
@@ -111,7 +112,8 @@ static inline bool index_moving(const struct plugin *plugin)
 int tks_index_consider_growth(struct tks_member *member, struct plugin *plugin,
                               const struct tks_place *place, uint64_t hash);
 
-/** Move a group of buckets, or take apart some of an old level. Inside a section. TKS_OK, BLOCK_SLOW, TKS_EVICTED, TKS_CORRUPT. */
+/** Move a group of buckets, or take apart some of an old level. Inside a section. TKS_OK,
+ * BLOCK_SLOW, TKS_EVICTED, TKS_CORRUPT. */
 int tks_index_help(struct tks_member *member, struct plugin *plugin);
 
 /** Finish moving the frozen bucket at @p place. The same results. */

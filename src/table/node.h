@@ -87,8 +87,8 @@ static inline bool match_entry(const struct tks_segment *segment, uint64_t word,
     uint64_t *entry = granule_words(segment, granule);
     uint64_t meta = load_relaxed(entry + ENTRY_META);
     if (meta_key_len(meta) != name->len ||
-        tks_unlikely(!granule_in_range(segment, granule,
-                                       entry_bytes(name->len, meta_value_len(meta)))) ||
+        tks_unlikely(
+            !granule_in_range(segment, granule, entry_bytes(name->len, meta_value_len(meta)))) ||
         !entry_has_key(entry, name))
         return false;
     found->entry = entry;
@@ -170,8 +170,8 @@ static inline uint64_t plain_member(const struct tks_segment *segment, uint64_t 
 }
 
 /**
- * The common case of node_find() with little around it: the bucket is not being moved, what it holds is
- * settled and without a deadline. NULL: not that, ask node_find().
+ * The common case of node_find() with little around it: the bucket is not being moved, what it
+ * holds is settled and without a deadline. NULL: not that, ask node_find().
  */
 static inline const uint64_t *node_find_plain(const struct tks_segment *segment,
                                               struct plugin *plugin, const struct tks_name *name,

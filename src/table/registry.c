@@ -86,8 +86,8 @@ static void fill_descriptor(uint64_t *words, const struct name_search *search, u
 static int add(struct tks_member *member, uint64_t *bucket, struct name_search *search)
 {
     pin_store(member, LOG_PLUGIN, 0);
-    int status = tks_block_take(member, sizeof(struct plugin), BLOCK_PLAIN, PIN_MOVE_NEW,
-                                &search->granule);
+    int status =
+        tks_block_take(member, sizeof(struct plugin), BLOCK_PLAIN, PIN_MOVE_NEW, &search->granule);
     if (status)
         return status;
     uint64_t *words = granule_words(member->segment, search->granule);

@@ -8,7 +8,8 @@
 
 #include "memory/member.h"
 
-/** Find a plugin's descriptor, or make it. TKS_OK, TKS_NOT_FOUND (!create), BLOCK_SLOW, TKS_CORRUPT. */
+/** Find a plugin's descriptor, or make it. TKS_OK, TKS_NOT_FOUND (!create), BLOCK_SLOW,
+ * TKS_CORRUPT. */
 int tks_registry_find(struct tks_member *member, const char *name, size_t len, bool create,
                       uint64_t *granule);
 

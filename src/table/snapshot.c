@@ -6,7 +6,8 @@
 #include "memory/block.h"
 #include "memory/epoch.h"
 
-/* A holder that shows no progress for this long has its snapshot given up by the next who wants one. */
+/* A holder that shows no progress for this long has its snapshot given up by the next who wants
+ * one. */
 #define STALE_MS 1500
 #define GRACE_ROUNDS 100000
 
@@ -106,7 +107,8 @@ int tks_snapshot_begin(struct tks_member *member, struct tks_snapshot *snapshot)
         compare_and_swap(&header->snapshot, pending, 0);
         return TKS_BUSY;
     }
-    /* If somebody else moved the era meanwhile, nodes above `stamp` may lack links: lost, not wrong. */
+    /* If somebody else moved the era meanwhile, nodes above `stamp` may lack links: lost, not
+     * wrong. */
     compare_and_swap(&header->era, snapshot->stamp, snapshot->stamp + 1);
     return compare_and_swap(&header->snapshot, pending, snapshot->word) ? TKS_OK : TKS_BUSY;
 }

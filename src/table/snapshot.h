@@ -21,10 +21,10 @@
  *
  * The link (node.prev) carries the low bits of t. A writer that settles W, the word it is going to
  * replace, and then reads PENDING or ACTIVE{t} links to W if W.stamp <= t, else hands on W's own
- * link; so one step always leads to a node with stamp <= t. The reclaimer keeps such nodes (reclaim.h) if
- * they were retired in the epoch in which the snapshot began or later; what was retired before
- * was replaced by somebody who saw no snapshot. A deletion publishes a vector without members, so that there is a node to hang
- * the link on.
+ * link; so one step always leads to a node with stamp <= t. The reclaimer keeps such nodes
+ * (reclaim.h) if they were retired in the epoch in which the snapshot began or later; what was
+ * retired before was replaced by somebody who saw no snapshot. A deletion publishes a vector
+ * without members, so that there is a node to hang the link on.
  *
  * What is left: a writer that saw NONE (or an earlier snapshot), was stopped, was evicted, and is
  * resumed between its last check and its CAS. Its node has no link with t's bits, and the
@@ -55,8 +55,8 @@ static inline uint64_t node_settle(struct tks_segment *segment, uint64_t *node)
 }
 
 /**
- * Settle the bucket at @p place, which reads @p word, pinning what is needed. Inside a section. The caller
- * looks again afterwards, whatever came of it.
+ * Settle the bucket at @p place, which reads @p word, pinning what is needed. Inside a section. The
+ * caller looks again afterwards, whatever came of it.
  */
 void tks_settle_bucket(struct tks_member *member, struct plugin *plugin,
                        const struct tks_place *place, uint64_t word);

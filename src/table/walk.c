@@ -115,7 +115,8 @@ static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch, size_t *n
         status = TKS_CORRUPT;
     } else if (walk->snapshot) {
         uint64_t now = word;
-        enum tks_resolved resolved = tks_snapshot_resolve(segment, now, walk->snapshot->stamp, &word);
+        enum tks_resolved resolved =
+            tks_snapshot_resolve(segment, now, walk->snapshot->stamp, &word);
         if (resolved == RESOLVED_UNSETTLED) {
             tks_settle_bucket(member, walk->plugin, &place, now);
             return STEP_AGAIN;
@@ -141,7 +142,8 @@ static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch, size_t *n
 
 static int damage(const struct tks_walk *walk)
 {
-    return tks_fail(TKS_CORRUPT, "segment \"%s\" is damaged: plugin \"%.*s\" has an impossible offset",
+    return tks_fail(TKS_CORRUPT,
+                    "segment \"%s\" is damaged: plugin \"%.*s\" has an impossible offset",
                     walk->member->segment->name, TKS_NAME_MAX, walk->plugin->name);
 }
 

@@ -13,10 +13,10 @@
 struct tks_walk {
     struct tks_member *member;
     struct plugin *plugin;
-    uint64_t position; /* first hash not walked yet */
+    uint64_t position;                   /* first hash not walked yet */
     const struct tks_snapshot *snapshot; /* that we hold; NULL: what is there now */
-    bool values;       /* copy values too */
-    bool in_tick;      /* the section is the caller's and stays open */
+    bool values;                         /* copy values too */
+    bool in_tick;                        /* the section is the caller's and stays open */
     bool ended;
 };
 
@@ -53,12 +53,13 @@ const struct tks_item *tks_batch_next(const struct tks_batch *batch, size_t *off
 #define WALK_LOST 4
 
 /**
- * Append what some next buckets hold to @p batch, about @p enough bytes. walk->ended is set after the last. TKS_OK,
- * WALK_LOST, TKS_EVICTED, TKS_CORRUPT, TKS_NO_SPACE (process memory).
+ * Append what some next buckets hold to @p batch, about @p enough bytes. walk->ended is set after
+ * the last. TKS_OK, WALK_LOST, TKS_EVICTED, TKS_CORRUPT, TKS_NO_SPACE (process memory).
  */
 int tks_walk_next(struct tks_walk *walk, struct tks_batch *batch, size_t enough);
 
-/** Audit: call @p visit with every word of the index that may name blocks, children of frozen buckets included. */
+/** Audit: call @p visit with every word of the index that may name blocks, children of frozen
+ * buckets included. */
 int tks_walk_words(struct tks_member *member, struct plugin *plugin,
                    void (*visit)(void *arg, uint64_t word), void *arg);
 
