@@ -8,6 +8,8 @@
 /* Slabs looked at in one ordinary search; the rest only under pressure. */
 #define SEARCH_SLABS 4096u
 #define STRAY_SLABS 64u
+/* Passes of reclaiming everything, while snapshots keep coming in between. */
+#define HARD_ATTEMPTS 16
 
 static const uint16_t class_granules[CLASS_END] = {
 #define CLASS_GRANULES(size) (size) / GRANULE_BYTES,
@@ -433,22 +435,30 @@ static void reclaim_all(struct tks_member *member)
         drain_slab(member, slab);
 }
 
+/* Room for a block of @p class in a slab that has some, of the class or a larger one. */
+static bool find_room_anywhere(struct tks_member *member, unsigned class)
+{
+    if (find_partial(member, class, class, true) || find_empty(member, class))
+        return true;
+    for (unsigned larger = class + 1; larger < CLASS_COUNT; larger++)
+        if (find_partial(member, class, larger, true))
+            return true;
+    return false;
+}
+
 static int refill_hard(struct tks_member *member, unsigned class)
 {
-    for (int attempt = 0; attempt < 2; attempt++) {
+    uint64_t *word = &member->segment->header->snapshot;
+    for (int attempt = 0; attempt < HARD_ATTEMPTS; attempt++) {
+        uint64_t snapshot = load_ordered(word);
         reclaim_all(member);
-        if (class == CLASS_COUNT)
+        if (class == CLASS_COUNT || find_room_anywhere(member, class))
             return TKS_OK;
-        if (find_partial(member, class, class, true) || find_empty(member, class))
-            return TKS_OK;
-        for (unsigned larger = class + 1; larger < CLASS_COUNT; larger++)
-            if (find_partial(member, class, larger, true))
-                return TKS_OK;
-        /* A snapshot keeps old versions; a writer short of space goes first. */
-        uint64_t snapshot = load_ordered(&member->segment->header->snapshot);
+        /* A snapshot keeps old versions; a writer short of space goes first. Only a pass that no
+         * snapshot stood in the way of says that there is nothing to reclaim. */
         if (snapshot_phase(snapshot) == SNAPSHOT_NONE)
             break;
-        compare_and_swap(&member->segment->header->snapshot, snapshot, 0);
+        compare_and_swap(word, snapshot, 0);
     }
     return TKS_NO_SPACE;
 }

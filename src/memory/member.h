@@ -10,7 +10,11 @@
 
 #define LIMBO_BLOCKS 1024u
 #define LIMBO_HIGH 512u
-#define COLLECT_EVERY 32u
+/* Small and often: what an operation does for reclamation is part of its latency. The epoch is
+ * moved less often, as that looks at every reader's line. */
+#define COLLECT_EVERY 8u
+#define COLLECT_BLOCKS 16u
+#define ADVANCE_EVERY 4u
 #define READY_BLOCKS 64u
 
 /* A block and the exact state word it was seen with. */
@@ -35,6 +39,7 @@ struct tks_member {
     uint64_t generation; /* the slot's when we took it */
     uint64_t next_version, version_end;
     unsigned retired_since_collect;
+    unsigned collects;
     uint64_t wanted;  /* bytes of the block that BLOCK_SLOW was about */
     bool use_reserve; /* this operation makes room: it may use the reserve */
     /* per class: the slab that blocks are taken from, and where to look next in it */

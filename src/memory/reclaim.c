@@ -4,7 +4,7 @@
 #include "memory/block.h"
 #include "memory/epoch.h"
 
-#define PIN_FILTER_BITS 4096u
+#define PIN_FILTER_BITS 1024u
 
 /* Which blocks are pinned, as a filter without false negatives. */
 struct pin_filter {
@@ -13,7 +13,7 @@ struct pin_filter {
 
 static unsigned filter_bit(uint64_t granule)
 {
-    return (unsigned)(granule * 0x9e3779b97f4a7c15ull >> 52) % PIN_FILTER_BITS;
+    return (unsigned)(granule * 0x9e3779b97f4a7c15ull >> 48) % PIN_FILTER_BITS;
 }
 
 static bool is_pin(unsigned word)
@@ -129,13 +129,13 @@ static void limbo_push(struct tks_member *member, const struct tks_block_ref *re
     member->limbo[(member->limbo_first + member->limbo_count++) % LIMBO_BLOCKS] = *ref;
 }
 
-/* Make the oldest blocks reusable, at most one pass through the list. */
-static void drain_limbo(struct tks_member *member)
+/* Make the oldest blocks reusable, @p budget at most and at most one pass through the list. */
+static void drain_limbo(struct tks_member *member, unsigned budget)
 {
     const struct tks_segment *segment = member->segment;
     uint64_t epoch = load_ordered(&segment->header->epoch);
     unsigned due = 0;
-    while (due < member->limbo_count &&
+    while (due < member->limbo_count && due < budget &&
            block_epoch(member->limbo[(member->limbo_first + due) % LIMBO_BLOCKS].state) + 2 <=
                epoch)
         due++;
@@ -171,9 +171,9 @@ void tks_collect(struct tks_member *member)
     renew_section(member);
     if (member->limbo_count >= LIMBO_HIGH)
         tks_epoch_push(member, false);
-    else
+    else if (++member->collects % ADVANCE_EVERY == 0)
         tks_epoch_advance(member);
-    drain_limbo(member);
+    drain_limbo(member, COLLECT_BLOCKS);
 }
 
 static bool reclaimable(const struct tks_segment *segment, const struct pin_filter *filter,
@@ -238,7 +238,7 @@ void tks_limbo_flush(struct tks_member *member)
 {
     for (int i = 0; i < 3; i++)
         tks_epoch_advance(member);
-    drain_limbo(member);
+    drain_limbo(member, LIMBO_BLOCKS);
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         uint32_t slab = member->current_slab[class];
         if (slab != NO_SLAB)
