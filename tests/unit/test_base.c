@@ -45,7 +45,8 @@ static void parameters_come_one_by_one_and_decoded(void **unused)
 {
     (void)unused;
     const char *cursor = "&&size=64M&pa%74h=%2Ftmp%2fa%20b&empty=&eq=a=b&";
-    const char *expected[][2] = {{"size", "64M"}, {"path", "/tmp/a b"}, {"empty", ""}, {"eq", "a=b"}};
+    const char *expected[][2] = {
+        {"size", "64M"}, {"path", "/tmp/a b"}, {"empty", ""}, {"eq", "a=b"}};
     char name[16], value[16];
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(tks_uri_next(&cursor, name, sizeof(name), value, sizeof(value)), 1);
@@ -59,8 +60,8 @@ static void parameters_come_one_by_one_and_decoded(void **unused)
 static void a_malformed_parameter_is_invalid(void **unused)
 {
     (void)unused;
-    const char *bad[] = {"size",    "a=%",    "a=%4",    "a=%4&b=1", "a=%zz",      "a=%4g",
-                         "a=%00",   "%0=1",   "a=%%41",  "&x",       "a=%-1",      "a= %+1"};
+    const char *bad[] = {"size",  "a=%",  "a=%4",   "a=%4&b=1", "a=%zz", "a=%4g",
+                         "a=%00", "%0=1", "a=%%41", "&x",       "a=%-1", "a= %+1"};
     char name[8], value[8];
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         const char *cursor = bad[i];
@@ -107,10 +108,23 @@ static void sizes_are_whole_numbers_with_k_m_or_g(void **unused)
 static void an_overflowing_or_odd_size_is_invalid(void **unused)
 {
     (void)unused;
-    const char *bad[] = {"",     "K",    "1KK",  "-1",    "+1",   " 1",
-                         "1 ",   "0x10", "1T",   "1.5G",  "1MB",  "M1",
-                         "18446744073709551616", "18014398509481984K", "17592186044416M",
-                         "17179869184G", "99999999999999999999999999999999999999999"};
+    const char *bad[] = {"",
+                         "K",
+                         "1KK",
+                         "-1",
+                         "+1",
+                         " 1",
+                         "1 ",
+                         "0x10",
+                         "1T",
+                         "1.5G",
+                         "1MB",
+                         "M1",
+                         "18446744073709551616",
+                         "18014398509481984K",
+                         "17592186044416M",
+                         "17179869184G",
+                         "99999999999999999999999999999999999999999"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         uint64_t size = 77;
         assert_int_equal(tks_parse_size(bad[i], &size), TKS_INVALID);
@@ -177,12 +191,23 @@ static void no_other_string_of_three_bytes_is_valid(void **unused)
 static void a_bad_byte_is_found_wherever_it_stands(void **unused)
 {
     (void)unused;
-    const char *bad[] = {"\x80",         "\xbf",         "\xc0\x80",     "\xc1\xbf",
-                         "\xc3",         "\xe0\x9f\xbf", "\xed\xa0\x80", "\xed\xbf\xbf",
-                         "\xe2\x82",     "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
-                         "\xf0\x9f\x98", "\xf5\x80\x80\x80", "\xfe", "\xff"};
-    const char *good[] = {"\xc2\x80", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
-                          "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
+    const char *bad[] = {"\x80",
+                         "\xbf",
+                         "\xc0\x80",
+                         "\xc1\xbf",
+                         "\xc3",
+                         "\xe0\x9f\xbf",
+                         "\xed\xa0\x80",
+                         "\xed\xbf\xbf",
+                         "\xe2\x82",
+                         "\xf0\x8f\xbf\xbf",
+                         "\xf4\x90\x80\x80",
+                         "\xf0\x9f\x98",
+                         "\xf5\x80\x80\x80",
+                         "\xfe",
+                         "\xff"};
+    const char *good[] = {"\xc2\x80",     "\xe0\xa0\x80",     "\xed\x9f\xbf",
+                          "\xee\x80\x80", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
     for (size_t before = 0; before < 20; before++) {
         for (size_t after = 0; after < 20; after++) {
             for (size_t i = 0; i < 15 + 6; i++) {
@@ -265,9 +290,23 @@ static void a_json_string_becomes_its_text(void **unused)
 static void what_is_not_json_is_invalid(void **unused)
 {
     (void)unused;
-    const char *bad[] = {"",      " ",        "tru",      "1 2",        "\"a",        "{\"a\":1,}",
-                         "[1,]",  "'a'",      "01",       "+1",         "NaN",        "1e999",
-                         "{a:1}", "\"\x80\"", "{\"a\\u0000\":1}", "\"\\ud800\"", "// x\n1"};
+    const char *bad[] = {"",
+                         " ",
+                         "tru",
+                         "1 2",
+                         "\"a",
+                         "{\"a\":1,}",
+                         "[1,]",
+                         "'a'",
+                         "01",
+                         "+1",
+                         "NaN",
+                         "1e999",
+                         "{a:1}",
+                         "\"\x80\"",
+                         "{\"a\\u0000\":1}",
+                         "\"\\ud800\"",
+                         "// x\n1"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct tks_scalar scalar;
         if (tks_json_scalar(bad[i], strlen(bad[i]), &scalar) != TKS_INVALID)

@@ -127,8 +127,8 @@ static void only_the_start_of_a_block_is_a_block(void **state)
     assert_false(tks_block_find(memory->segment, memory->segment->end_granule, &ref));
     assert_false(tks_block_find(memory->segment, UINT64_MAX, &ref));
     /* A slab without a class has no blocks. */
-    assert_false(tks_block_find(memory->segment, memory->segment->end_granule - SLAB_GRANULES,
-                                &ref));
+    assert_false(
+        tks_block_find(memory->segment, memory->segment->end_granule - SLAB_GRANULES, &ref));
 }
 
 static void no_block_is_taken_twice(void **state)
@@ -248,9 +248,9 @@ static void a_section_of_ones_own_does_not_hold_ones_memory_back(void **state)
 
 static void a_pinned_block_is_not_reused(void **state)
 {
-    static const enum pin pins[] = {PIN_PIECE,      PIN_BLOCK,      PIN_ENTRY,      PIN_MOVE_PIECE,
-                                    PIN_MOVE_BLOCK, PIN_MOVE_CHILD, PIN_MOVE_CHILD_2,
-                                    PIN_MOVE_NEW,   PIN_BORROW,     PIN_BORROW + 7};
+    static const enum pin pins[] = {
+        PIN_PIECE,      PIN_BLOCK,        PIN_ENTRY,    PIN_MOVE_PIECE, PIN_MOVE_BLOCK,
+        PIN_MOVE_CHILD, PIN_MOVE_CHILD_2, PIN_MOVE_NEW, PIN_BORROW,     PIN_BORROW + 7};
     struct memory *memory = *state;
     for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++) {
         uint64_t granule = take(memory->one, 64);
@@ -446,9 +446,8 @@ static void a_run_needs_neighbours_and_fails_without(void **state)
     uint64_t granule, slabs = memory->segment->slab_count;
     assert_int_equal(tks_run_take(memory->one, slabs * SLAB_BYTES, 0, PIN_NEW_ENTRY, &granule),
                      TKS_NO_SPACE);
-    assert_int_equal(tks_run_take(memory->one, (slabs - 1) * SLAB_BYTES, 0, PIN_NEW_ENTRY,
-                                  &granule),
-                     TKS_OK);
+    assert_int_equal(
+        tks_run_take(memory->one, (slabs - 1) * SLAB_BYTES, 0, PIN_NEW_ENTRY, &granule), TKS_OK);
     uint64_t other;
     assert_int_equal(tks_run_take(memory->two, 1, 0, PIN_NEW_ENTRY, &other), TKS_NO_SPACE);
     assert_int_equal(try_take(memory->two, 64, true, &other), TKS_NO_SPACE);
