@@ -19,8 +19,8 @@ static void check_slabs(const struct tks_segment *segment)
         uint64_t first = slab_number(word);
         uint64_t head = first < i ? segment->slabs[first].word : 0;
         if (slab_kind(head) != SLAB_RUN || first + slab_number(head) <= i)
-            test_fail("slab %llu is the body of no run (slab %llu is %#llx)",
-                      (unsigned long long)i, (unsigned long long)first, (unsigned long long)head);
+            test_fail("slab %llu is the body of no run (slab %llu is %#llx)", (unsigned long long)i,
+                      (unsigned long long)first, (unsigned long long)head);
     }
 }
 

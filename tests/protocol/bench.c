@@ -56,7 +56,6 @@ void bench_init(struct bench *bench)
     bench->parent->clock = &bench->arena->clock;
     bench->parent->log = &bench->arena->logs[0];
     snprintf(scenario_uri, sizeof(scenario_uri), "shm://%s?size=128K&slots=14", store_name());
-    tks_store_destroy(scenario_uri);
     open_all(bench);
 }
 

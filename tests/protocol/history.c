@@ -50,11 +50,11 @@ void event_text(const struct event *event, char *text, size_t room)
     char returned[24] = "-";
     if (event->returned != PENDING)
         snprintf(returned, sizeof(returned), "%llu", (unsigned long long)event->returned);
-    snprintf(text, room, "[%llu, %s] actor %u key %u: %s value %lld expected %lld -> %s result %lld",
-             (unsigned long long)event->called, returned, event->actor, event->key,
-             names[event->kind], (long long)event->value, (long long)event->expected,
-             event->returned == PENDING ? "?" : tks_strerror(event->status),
-             (long long)event->result);
+    snprintf(
+        text, room, "[%llu, %s] actor %u key %u: %s value %lld expected %lld -> %s result %lld",
+        (unsigned long long)event->called, returned, event->actor, event->key, names[event->kind],
+        (long long)event->value, (long long)event->expected,
+        event->returned == PENDING ? "?" : tks_strerror(event->status), (long long)event->result);
 }
 
 /* ---- Calls and returns in order of time ---------------------------------------------------- */
@@ -255,7 +255,8 @@ static void explain(const struct search *search, char *why, size_t room)
     char text[200] = "?";
     if (search->stuck)
         event_text(search->stuck, text, sizeof(text));
-    snprintf(why, room, "not linearizable: after %zu operations and with value %lld nothing explains %s",
+    snprintf(why, room,
+             "not linearizable: after %zu operations and with value %lld nothing explains %s",
              search->deepest, (long long)search->stuck_state, text);
 }
 

@@ -9,6 +9,7 @@
 #include "crew.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +95,8 @@ static void *act(void *arg)
             in_tick = !in_tick;
         }
         step(actor, &chance);
+        if (chance_below(&chance, 8) == 0)
+            sched_yield(); /* mixes the processes where there are few cores */
         __atomic_add_fetch(&arena->done, 1, __ATOMIC_SEQ_CST);
     }
     tks_state_close(actor->state);
@@ -211,7 +214,6 @@ int main(int argc, char **argv)
     keys_choose();
     arena = crew_memory(sizeof(*arena));
     snprintf(uri, sizeof(uri), "shm://%s?size=" CREW_SIZE "&slots=24", store_name());
-    tks_store_destroy(uri);
     test_begin("linearizability");
     while (seconds_now() < until && !test_failed()) {
         for (unsigned i = 0; i < ROUNDS_PER_STORE && !test_failed(); i++)
@@ -220,7 +222,6 @@ int main(int argc, char **argv)
         if (crew_wait(crew_start(final_audit, NULL)))
             test_fail("the audit failed");
     }
-    tks_store_destroy(uri);
     test_end("%llu rounds of %u threads in %u processes", (unsigned long long)round_number, ACTORS,
              PROCESSES);
     return test_summary();

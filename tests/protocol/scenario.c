@@ -124,8 +124,8 @@ static void end_call_and_tick(struct actor *subject)
 
 static void run_set_ttl(struct actor *subject)
 {
-    subject->open->status = tks_set_with_ttl(subject->state, key_name(KEY_A), subject->buf,
-                                             subject->len, 3600000);
+    subject->open->status =
+        tks_set_with_ttl(subject->state, key_name(KEY_A), subject->buf, subject->len, 3600000);
 }
 
 static void begin_set_if(struct actor *subject)
@@ -143,8 +143,8 @@ static void begin_set_if(struct actor *subject)
 
 static void run_set_if(struct actor *subject)
 {
-    subject->open->status = tks_set_if(subject->state, key_name(KEY_A), subject->buf, subject->len,
-                                       subject->version);
+    subject->open->status =
+        tks_set_if(subject->state, key_name(KEY_A), subject->buf, subject->len, subject->version);
 }
 
 /* ---- Deletes, counters --------------------------------------------------------------------- */
@@ -212,23 +212,21 @@ static void begin_get_in_tick(struct actor *subject)
 static void run_get(struct actor *subject)
 {
     unsigned key = subject->open->key;
-    subject->open->status = tks_get(subject->state, key_name(key), subject->buf,
-                                    sizeof(subject->buf), &subject->len);
+    subject->open->status =
+        tks_get(subject->state, key_name(key), subject->buf, sizeof(subject->buf), &subject->len);
 }
 
 static void decode_get(struct actor *subject)
 {
     struct event *event = subject->open;
-    event->result =
-        actor_decode(subject, event->key, event->status, subject->buf, subject->len);
+    event->result = actor_decode(subject, event->key, event->status, subject->buf, subject->len);
     end_call(subject);
 }
 
 static void decode_get_and_tick(struct actor *subject)
 {
     struct event *event = subject->open;
-    event->result =
-        actor_decode(subject, event->key, event->status, subject->buf, subject->len);
+    event->result = actor_decode(subject, event->key, event->status, subject->buf, subject->len);
     end_call_and_tick(subject);
 }
 
@@ -389,7 +387,6 @@ static void write_some(struct actor *subject)
     }
 }
 
-
 static int visit_record(void *arg, const struct tks_record *record)
 {
     struct actor *actor = arg;
@@ -482,8 +479,7 @@ const struct scenario scenarios[] = {
     {"get_in_vector", 0, KEY_V1, NULL, begin_get_v1, run_get, decode_get, NULL},
     {"get_in_tick", 0, KEY_A, NULL, begin_get_in_tick, run_get, decode_get_and_tick, NULL},
     {"get_prepared", 0, KEY_A, NULL, prepare_key_a, run_get_k, decode_get_and_tick, NULL},
-    {"get_prepared_vector", 0, KEY_V1, NULL, prepare_key_v1, run_get_k, decode_get_and_tick,
-     NULL},
+    {"get_prepared_vector", 0, KEY_V1, NULL, prepare_key_v1, run_get_k, decode_get_and_tick, NULL},
     {"borrow", 0, KEY_A, NULL, begin_borrow, run_borrow, decode_borrow, NULL},
     {"borrow_in_vector", 0, KEY_V1, NULL, begin_borrow_v1, run_borrow, decode_borrow, NULL},
     {"tick", 0, KEY_A, NULL, NULL, run_tick, NULL, NULL},

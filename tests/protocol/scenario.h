@@ -9,11 +9,11 @@
 #include "actor.h"
 
 enum {
-    LONG = 1,        /* sampled, not every position */
-    NO_STORE = 2,    /* the subject opens nothing before the measured call */
-    NO_STATE = 4,    /* it opens the store only */
-    NEW_PLUGIN = 8,  /* a plugin of its own for every position */
-    WALKS = 16       /* the keys it saw are in actor->visited */
+    LONG = 1,       /* sampled, not every position */
+    NO_STORE = 2,   /* the subject opens nothing before the measured call */
+    NO_STATE = 4,   /* it opens the store only */
+    NEW_PLUGIN = 8, /* a plugin of its own for every position */
+    WALKS = 16      /* the keys it saw are in actor->visited */
 };
 
 struct scenario {

@@ -18,8 +18,8 @@
 #define HANG_SECONDS 60u
 
 struct arena {
-    unsigned long ready;    /* workers that are at it */
-    unsigned long finish;   /* 1: they may end */
+    unsigned long ready;  /* workers that are at it */
+    unsigned long finish; /* 1: they may end */
     unsigned long passes[WORKERS];
     unsigned long adds_begun, adds_done;
     struct log logs[WORKERS + 1];
@@ -199,10 +199,7 @@ static void report(int status, unsigned id)
 static pid_t start_worker(unsigned id)
 {
     void *arg = (void *)(uintptr_t)id;
-    return crew_start(id < READERS      ? read_in_tick
-                      : id == READERS ? write_values
-                                        : add_ones,
-                      arg);
+    return crew_start(id < READERS ? read_in_tick : id == READERS ? write_values : add_ones, arg);
 }
 
 static void run_round(unsigned number, struct chance *chance)
@@ -244,12 +241,10 @@ int main(int argc, char **argv)
     keys_choose();
     arena = crew_memory(sizeof(*arena));
     snprintf(uri, sizeof(uri), "shm://%s?size=" CREW_SIZE "&slots=64", store_name());
-    tks_store_destroy(uri);
     test_begin("stall");
     do
         run_round(rounds++, &chance);
     while (seconds_now() < until && !test_failed());
-    tks_store_destroy(uri);
     test_end("%u rounds of %u stopped readers and 2 stopped writers", rounds, READERS);
     return test_summary();
 }

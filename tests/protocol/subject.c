@@ -133,9 +133,8 @@ static bool set_breakpoint(const struct subject *subject, uint64_t address)
     size_t base = offsetof(struct user, u_debugreg[0]);
     size_t control = offsetof(struct user, u_debugreg[7]);
     return !ptrace(PTRACE_POKEUSER, subject->pid, (void *)control, NULL) &&
-           (!address ||
-            (!ptrace(PTRACE_POKEUSER, subject->pid, (void *)base, (void *)address) &&
-             !ptrace(PTRACE_POKEUSER, subject->pid, (void *)control, (void *)1)));
+           (!address || (!ptrace(PTRACE_POKEUSER, subject->pid, (void *)base, (void *)address) &&
+                         !ptrace(PTRACE_POKEUSER, subject->pid, (void *)control, (void *)1)));
 }
 #else
 uint64_t subject_address(const struct subject *subject)

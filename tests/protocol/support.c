@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,6 +98,7 @@ void test_end(const char *format, ...)
 int test_summary(void)
 {
     watchdog(0);
+    shm_unlink(store_name());
     printf("%u passed, %u failed\n", tests.passed, tests.failed);
     return tests.failed ? 1 : 0;
 }
@@ -159,6 +161,7 @@ static void bite(int signal)
     for (int i = 0; i < CHILDREN_MAX; i++)
         if (children[i] > 0)
             kill(children[i], SIGKILL);
+    shm_unlink(store_name());
     _exit(written > 0 ? 1 : 2);
 }
 
@@ -224,7 +227,9 @@ uint64_t value_read(const void *buf, size_t len, unsigned key, char *why, size_t
 const char *store_name(void)
 {
     static char name[64];
-    if (!name[0])
+    if (!name[0]) {
         snprintf(name, sizeof(name), "tks-protocol-%ld", (long)getpid());
+        shm_unlink(name); /* an earlier program's, perhaps of another layout */
+    }
     return name;
 }

@@ -99,7 +99,7 @@ void value_fill(void *buf, unsigned key, uint64_t number);
 /** The number of a value, or ABSENT with @p why when it is damaged. */
 uint64_t value_read(const void *buf, size_t len, unsigned key, char *why, size_t room);
 
-/** A store name of this program's own; the segment is gone before and after. */
+/** A store name of this program's own, same in all its processes; no segment has it at first. */
 const char *store_name(void);
 
 #endif

@@ -1,0 +1,48 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The tests must be able to fail: each build with a planted bug has to be caught by one of them.
+#   plants.sh FOLDER PLANT...      FOLDER has PROGRAM_PLANT for each program below
+set -u
+folder=$1
+shift
+seconds=12 # for a program and seed
+missed=0
+
+# Exit status 1 and a line that says FAILED: the test itself saw it. A crash counts too, a
+# hang that only this script's clock ends does not.
+run() {
+    output=$(timeout 60 "$folder/$1_$2" --budget $seconds --seed "$3" 2>&1)
+    status=$?
+    [ $status -eq 77 ] && return 77
+    line=$(printf '%s\n' "$output" | grep -m 1 FAILED | cut -c 1-160)
+    [ $status -ne 0 ] && [ $status -ne 124 ]
+}
+
+catch_plant() {
+    skipped=0
+    for seed in 1 2 3; do
+        for program in stall_sweep kill_sweep random_kill stall linear; do
+            run $program "$1" $seed
+            case $? in
+                0) echo "[       OK ] $1: caught by $program --seed $seed: $line"; return 0 ;;
+                77) skipped=1 ;;
+            esac
+        done
+    done
+    [ $skipped -eq 1 ] && return 77
+    echo "[  FAILED  ] $1: no test caught it"
+    return 1
+}
+
+total=0
+for plant in "$@"; do
+    total=$((total + 1))
+    catch_plant "$plant"
+    case $? in
+        0) ;;
+        77) echo "[  SKIPPED ] $plant: the tests that single-step cannot run here"; exit 77 ;;
+        *) missed=$((missed + 1)) ;;
+    esac
+done
+echo "$((total - missed)) passed, $missed failed"
+[ $missed -eq 0 ]
