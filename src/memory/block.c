@@ -117,10 +117,14 @@ static void untake(struct tks_member *member, const struct tks_block_ref *ref, u
                      block_state(BLOCK_FREE, 0, 0, 0));
 }
 
-static bool slab_is(const struct tks_segment *segment, uint64_t slab, unsigned class)
+/* Whether the ref's granule is that of its state word, in a slab of the class. */
+static bool names_its_block(const struct tks_segment *segment, const struct tks_block_ref *ref,
+                            unsigned class)
 {
-    uint64_t word = load_ordered(&segment->slabs[slab].word);
-    return slab_kind(word) == SLAB_CLASSED && slab_class(word) == class;
+    struct tks_block_ref now;
+    return slab_class(load_ordered(&segment->slabs[ref->slab].word)) == class &&
+           tks_block_find(segment, ref->granule, &now) && now.index == ref->index &&
+           slab_kind(load_ordered(&segment->slabs[ref->slab].word)) != SLAB_RUN;
 }
 
 static bool take_ready(struct tks_member *member, unsigned class, uint64_t plain, enum pin pin,
@@ -132,7 +136,7 @@ static bool take_ready(struct tks_member *member, unsigned class, uint64_t plain
         if (!take(member, &ref, plain, pin))
             continue;
         /* Discarded blocks all look alike: this one may be another class's by now. */
-        if (slab_is(member->segment, ref.slab, class)) {
+        if (names_its_block(member->segment, &ref, class)) {
             *granule = ref.granule;
             return true;
         }
@@ -258,9 +262,10 @@ void tks_block_discard(struct tks_member *member, enum pin pin)
 /* Give back the words a drainer took. */
 static void release_words(struct tks_segment *segment, uint64_t slab, unsigned slot)
 {
+    const uint64_t taken = block_state(BLOCK_TAKEN, 0, slot, 0);
     for (unsigned i = 0; i < SLAB_STATES; i++)
-        compare_and_swap(block_word(segment, slab, i), block_state(BLOCK_TAKEN, 0, slot, 0),
-                         block_state(BLOCK_FREE, 0, 0, 0));
+        if (load_acquire(block_word(segment, slab, i)) == taken)
+            compare_and_swap(block_word(segment, slab, i), taken, block_state(BLOCK_FREE, 0, 0, 0));
 }
 
 static void lower_hint(uint64_t *hint, uint64_t slab)
@@ -298,8 +303,9 @@ void tks_slab_recover(struct tks_member *member, unsigned dead, uint64_t slab)
         store_release(&segment->slabs[slab].word, slab_word(SLAB_CLASSED, slab_class(word), 0, 0));
     } else if (slab_kind(word) == SLAB_CLAIMED && slab_slot(word) == dead) {
         release_claim(segment, dead, slab, slab_number(word));
-    } else if (slab_kind(word) == SLAB_RUN &&
-               load_acquire(block_word(segment, slab, 0)) == block_state(BLOCK_TAKEN, 0, dead, 0)) {
+    } else if (slab_kind(word) != SLAB_RUN) {
+        release_words(segment, slab, dead); /* drained, and killed before it gave them back */
+    } else if (load_acquire(block_word(segment, slab, 0)) == block_state(BLOCK_TAKEN, 0, dead, 0)) {
         uint64_t count = slab_number(word);
         store_release(&segment->slabs[slab].word, slab_word(SLAB_CLAIMED, 0, dead, count));
         release_claim(segment, dead, slab, count);
@@ -325,8 +331,9 @@ static bool drain_slab(struct tks_member *member, uint64_t slab)
         drained = compare_and_swap(block_word(segment, slab, i), block_state(BLOCK_FREE, 0, 0, 0),
                                    block_state(BLOCK_TAKEN, 0, tag, 0));
     if (drained) {
-        release_words(segment, slab, tag);
+        /* EMPTY first: a late taker that finds a word free must not take the class for valid. */
         store_release(&segment->slabs[slab].word, slab_word(SLAB_EMPTY, 0, 0, 0));
+        release_words(segment, slab, tag);
         lower_hint(&segment->header->empty_hint, slab);
     } else {
         tks_slab_recover(member, tag, slab);
@@ -373,13 +380,14 @@ static bool find_partial(struct tks_member *member, unsigned class, unsigned of,
 }
 
 /* A committed slab without a class. */
-static bool find_empty(struct tks_member *member, unsigned class)
+static bool find_empty(struct tks_member *member, unsigned class, bool whole)
 {
     struct tks_segment *segment = member->segment;
     uint64_t *hint = &segment->header->empty_hint;
-    for (uint64_t slab = load_relaxed(hint); slab < segment->slab_count; slab++) {
+    /* The hint may be too high, as its updates may be lost. */
+    for (uint64_t slab = whole ? 0 : load_relaxed(hint); slab < segment->slab_count; slab++) {
         uint64_t word = load_relaxed(&segment->slabs[slab].word);
-        if (slab_kind(word) == SLAB_UNCOMMITTED) {
+        if (slab_kind(word) == SLAB_UNCOMMITTED && !whole) {
             store_relaxed(hint, slab);
             return false;
         }
@@ -438,7 +446,7 @@ static void reclaim_all(struct tks_member *member)
 /* Room for a block of @p class in a slab that has some, of the class or a larger one. */
 static bool find_room_anywhere(struct tks_member *member, unsigned class)
 {
-    if (find_partial(member, class, class, true) || find_empty(member, class))
+    if (find_partial(member, class, class, true) || find_empty(member, class, true))
         return true;
     for (unsigned larger = class + 1; larger < CLASS_COUNT; larger++)
         if (find_partial(member, class, larger, true))
@@ -471,24 +479,25 @@ int tks_block_refill(struct tks_member *member, uint64_t bytes, bool hard)
     if (class == CLASS_COUNT)
         return TKS_OK;
     reclaim_strays(member);
-    if (find_partial(member, class, class, false) || find_empty(member, class))
+    if (find_partial(member, class, class, false) || find_empty(member, class, false))
         return TKS_OK;
     int status = commit_more(member);
     if (status)
         return status;
     /* Somebody faster may have used up what we committed: the caller comes again. */
-    find_empty(member, class);
+    find_empty(member, class, false);
     return TKS_OK;
 }
 
 /* ---- Runs ---------------------------------------------------------------------------------- */
 
-/* First slab of @p count neighbours that are empty, committed if need be; or slab_count. */
-static uint64_t find_room(struct tks_member *member, uint64_t count)
+/* First slab, at @p from or after, of @p count neighbours that are empty, committed if need be; or
+ * slab_count. */
+static uint64_t find_room(struct tks_member *member, uint64_t from, uint64_t count)
 {
     struct tks_segment *segment = member->segment;
     uint64_t length = 0;
-    for (uint64_t slab = 0; slab < segment->slab_count; slab++) {
+    for (uint64_t slab = from; slab < segment->slab_count; slab++) {
         enum slab_kind kind = slab_kind(load_relaxed(&segment->slabs[slab].word));
         length = kind == SLAB_EMPTY || kind == SLAB_UNCOMMITTED ? length + 1 : 0;
         if (length == count)
@@ -544,9 +553,9 @@ int tks_run_take(struct tks_member *member, uint64_t bytes, uint64_t plain, enum
 {
     struct tks_segment *segment = member->segment;
     uint64_t count = (bytes + SLAB_BYTES - 1) / SLAB_BYTES;
-    /* Each lost race means that somebody else took a slab: they are finitely many. */
-    for (uint64_t attempt = 0; attempt <= segment->slab_count; attempt++) {
-        uint64_t first = find_room(member, count);
+    /* After a lost race on to the next place: whoever won may be stopped in the middle. */
+    for (uint64_t from = 0, first; from < segment->slab_count; from = first + 1) {
+        first = find_room(member, from, count);
         if (first == segment->slab_count)
             return TKS_NO_SPACE;
         int status = commit_room(member, first, count);

@@ -26,6 +26,8 @@
 #include "memory/member.h"
 
 #define SECTION_TRIES 64
+/* What no slot's section word reads: after a failed entry nothing counts as intact. */
+#define SECTION_NOT_OURS UINT64_MAX
 
 static inline uint64_t section_word(uint64_t epoch)
 {
@@ -45,12 +47,14 @@ static inline bool section_enter(struct tks_member *member)
         fence_full(); /* A, pairs with B in tks_epoch_advance(); G, pairs with H in reclaim.c */
         uint64_t now = load_acquire(epoch_word);
         if (tks_likely(now == epoch)) {
-            member->section = section_word(epoch);
-            return load_relaxed(&member->slot->generation) == member->generation;
+            bool ours = load_relaxed(&member->slot->generation) == member->generation;
+            member->section = ours ? section_word(epoch) : SECTION_NOT_OURS;
+            return ours;
         }
         epoch = now;
     }
     store_release(&member->slot->section, 0);
+    member->section = SECTION_NOT_OURS;
     return false;
 }
 

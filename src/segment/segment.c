@@ -366,17 +366,20 @@ int tks_segment_unlink(const struct tks_segment *segment)
         return tks_fail_errno(error, "cannot remove segment \"%s\"", segment->name);
     snprintf(aside, sizeof(aside), SHM_FOLDER "/%.200s.removed.%016llx%016llx", segment->name,
              (unsigned long long)id[0], (unsigned long long)id[1]);
+    struct stat status;
+    if (lstat(path, &status) || status.st_dev != segment->device || status.st_ino != segment->inode)
+        return TKS_OK; /* gone, or another segment's by now */
     /* unlink(2) takes a name, not an inode: move it aside, look what it was, put a stranger back.
      */
     if (renameat2(AT_FDCWD, path, AT_FDCWD, aside, RENAME_NOREPLACE))
         return errno == ENOENT
                    ? TKS_OK
                    : tks_fail_errno(errno, "cannot remove segment \"%s\"", segment->name);
-    struct stat status;
     if (!lstat(aside, &status) &&
-        (status.st_dev != segment->device || status.st_ino != segment->inode) &&
-        !renameat2(AT_FDCWD, aside, AT_FDCWD, path, RENAME_NOREPLACE))
+        (status.st_dev != segment->device || status.st_ino != segment->inode)) {
+        renameat2(AT_FDCWD, aside, AT_FDCWD, path, RENAME_NOREPLACE);
         return TKS_OK;
+    }
     if (unlink(aside) && errno != ENOENT)
         return tks_fail_errno(errno, "cannot remove segment \"%s\"", segment->name);
     return TKS_OK;

@@ -98,16 +98,6 @@ struct view {
     uint64_t version; /* of the entry */
 };
 
-/* An answer may depend on a node only when its place among snapshots is fixed. */
-static bool settled(const struct tks_session *session, const struct tks_found *found)
-{
-    uint64_t word = found->word;
-    if (head_names_block(word))
-        return load_acquire(granule_words(session->member->segment, head_granule(word)) +
-                            NODE_STAMP) != 0;
-    return head_kind(word) != HEAD_EMPTY_NEW;
-}
-
 enum { VIEW_PRESENT = 1, VIEW_ABSENT = 2, VIEW_AGAIN = 3 };
 
 /* One look inside an open section; what it says holds if the section is intact afterwards. */
@@ -116,7 +106,7 @@ static int look(struct tks_session *session, const struct tks_name *name, struct
     struct tks_member *member = session->member;
     if (tks_unlikely(!node_find(member->segment, session->plugin, name, &view->found)))
         return section_intact(member) ? tks_session_damage(session) : VIEW_AGAIN;
-    if (tks_unlikely(!settled(session, &view->found))) {
+    if (tks_unlikely(!word_settled(member->segment, view->found.word))) {
         tks_settle_bucket(member, session->plugin, &view->found.place, view->found.word);
         return VIEW_AGAIN;
     }
@@ -157,6 +147,7 @@ static int read_once(struct shm_state *state, const struct tks_name *name, tks_k
     struct tks_session *session = &state->session;
     struct view view;
     int seen = look(session, name, &view);
+    reading->version = 0;
     if (seen != VIEW_PRESENT) {
         reading->len = 0;
         return seen == VIEW_ABSENT && section_intact(session->member) ? VIEW_ABSENT

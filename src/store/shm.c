@@ -318,25 +318,25 @@ static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
 static bool thread_end_works;
 static uint64_t next_serial = 1;
 
-/* Give the slot back; by the owning thread only. */
-static void release_state(struct shm_state *state)
+/* Give the slot back; by the owning thread only. The handle stays valid memory. */
+static void release_slot(struct shm_state *state)
+{
+    if (!state->session.member)
+        return;
+    tks_member_leave(state->session.member);
+    state->session.member = NULL;
+    state->session.in_tick = false;
+    state->tick_serial = NO_SERIAL;
+    unreference(state->store);
+}
+
+static void unlist(struct shm_state *state)
 {
     struct shm_state **link = &my_states;
     while (*link && *link != state)
         link = &(*link)->next;
     if (*link)
         *link = state->next;
-    tks_member_leave(state->session.member);
-    state->session.member = NULL;
-    unreference(state->store);
-}
-
-/* One of the two who need the memory is done with it. */
-static void drop_state(struct shm_state *state, uint64_t reason)
-{
-    uint64_t other = reason == STATE_CLOSED ? STATE_OWNER_GONE : STATE_CLOSED;
-    if (__atomic_fetch_or(&state->closing, reason, __ATOMIC_ACQ_REL) & other)
-        tks_wiped_free(state, sizeof(*state));
 }
 
 /* A child of fork inherits this thread's list, wiped, and none of its slots. */
@@ -352,8 +352,11 @@ static void at_thread_end(void *unused)
     forget_inherited();
     while (my_states) {
         struct shm_state *state = my_states;
-        release_state(state);
-        drop_state(state, STATE_OWNER_GONE);
+        my_states = state->next;
+        release_slot(state);
+        /* Whoever comes second, this or another thread's close, frees the memory. */
+        if (__atomic_fetch_or(&state->closing, STATE_OWNER_GONE, __ATOMIC_ACQ_REL) & STATE_CLOSED)
+            tks_wiped_free(state, sizeof(*state));
     }
 }
 
@@ -369,8 +372,7 @@ int tks_shm_guard(struct shm_state *state)
     if (state->thread != tks_thread_id)
         return tks_fail(TKS_INVALID, "the state belongs to another thread");
     if (load_acquire(&state->closing) & STATE_CLOSED) {
-        release_state(state);
-        drop_state(state, STATE_OWNER_GONE);
+        release_slot(state);
         return tks_fail(TKS_INVALID, "the state was closed by another thread");
     }
     return TKS_OK;
@@ -435,12 +437,17 @@ static int shm_state_open(tks_store *base, const char *plugin, size_t len, tks_s
 static void shm_state_close(tks_state *base)
 {
     struct shm_state *state = (struct shm_state *)(void *)base;
-    if (state->thread == tks_thread_id && !(load_acquire(&state->closing) & STATE_OWNER_GONE)) {
-        tks_recover_dead(state->session.member);
-        release_state(state);
-        drop_state(state, STATE_OWNER_GONE);
+    bool gone = load_acquire(&state->closing) & STATE_OWNER_GONE;
+    if (state->thread == tks_thread_id && !gone) {
+        if (state->session.member)
+            tks_recover_dead(state->session.member);
+        release_slot(state);
+        unlist(state);
+        tks_wiped_free(state, sizeof(*state));
+        return;
     }
-    drop_state(state, STATE_CLOSED);
+    if (__atomic_fetch_or(&state->closing, STATE_CLOSED, __ATOMIC_ACQ_REL) & STATE_OWNER_GONE)
+        tks_wiped_free(state, sizeof(*state));
 }
 
 static int shm_checkpoint(tks_store *store)

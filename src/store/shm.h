@@ -16,7 +16,8 @@ struct shm_store {
     uint64_t references; /* the handle and every state */
 };
 
-/* Who still needs a state's memory: freed by whoever clears the last one. */
+/* Closed by another thread; its thread has ended. The memory is freed by its thread's close, or by
+ * whoever brings the second of these. */
 #define STATE_CLOSED 1u
 #define STATE_OWNER_GONE 2u
 

@@ -274,6 +274,7 @@ static int move_vector(struct tks_member *member, struct move *move, uint64_t wo
         pin_store(member, PIN_MOVE_BLOCK, 0);
         return TKS_OK;
     }
+    node_settle(member->segment, granule_words(member->segment, head_granule(word)));
     for (unsigned side = 0; side < 2; side++) {
         uint64_t share;
         if (load_acquire(move->child + side))
@@ -295,6 +296,15 @@ static int move_vector(struct tks_member *member, struct move *move, uint64_t wo
     return TKS_OK;
 }
 
+/* The caller looks again. */
+static int settle_frozen(struct tks_member *member, struct move *move, uint64_t word)
+{
+    if (pin_head_block(member, move->parent, word, false))
+        node_settle(member->segment, granule_words(member->segment, head_granule(word)));
+    pin_store(member, PIN_MOVE_BLOCK, 0);
+    return section_intact(member) ? TKS_OK : TKS_EVICTED;
+}
+
 static int move_frozen(struct tks_member *member, struct move *move, uint64_t word)
 {
     uint64_t thawed = word & ~HEAD_FROZEN;
@@ -305,6 +315,9 @@ static int move_frozen(struct tks_member *member, struct move *move, uint64_t wo
         if (!granule_in_range(member->segment, head_granule(word), GRANULE_BYTES))
             return TKS_CORRUPT;
         const uint64_t *entry = granule_words(member->segment, head_granule(word));
+        /* Frozen by somebody who was evicted meanwhile, it may not be settled yet. */
+        if (!load_acquire(entry + NODE_STAMP))
+            return settle_frozen(member, move, word);
         unsigned side = side_of(member->segment, move, head_granule(word));
         shares[!side] = head_empty(HEAD_EMPTY, load_acquire(entry + NODE_STAMP));
     }

@@ -54,6 +54,15 @@ static inline uint64_t node_settle(struct tks_segment *segment, uint64_t *node)
     return stamp;
 }
 
+/** Whether what a head in range reads has its stamp: an answer may depend on it only then. */
+static inline bool word_settled(const struct tks_segment *segment, uint64_t word)
+{
+    if (!head_names_block(word))
+        return head_kind(word) != HEAD_EMPTY_NEW;
+    return !granule_in_range(segment, head_granule(word), GRANULE_BYTES) ||
+           load_acquire(granule_words(segment, head_granule(word)) + NODE_STAMP) != 0;
+}
+
 /**
  * Settle the bucket at @p place, which reads @p word, pinning what is needed. Inside a section. The
  * caller looks again afterwards, whatever came of it.

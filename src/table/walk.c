@@ -124,12 +124,17 @@ static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch, size_t *n
         if (resolved == RESOLVED_NOTHING)
             word = 0;
         status = resolved == RESOLVED_LOST ? WALK_LOST : STEP_DONE;
+    } else if (!word_settled(segment, word)) {
+        tks_settle_bucket(member, walk->plugin, &place, word);
+        return STEP_AGAIN;
     }
     if (status == STEP_DONE)
         status = copy_word(walk, batch, word, need);
-    /* What was copied counts only if neither our section nor our snapshot was given up. */
+    /* What was copied counts only if neither our section nor our snapshot was given up; the acquire
+     * fence in section_intact() orders the copy before both looks. */
+    bool intact = section_intact(member);
     bool held = !walk->snapshot || snapshot_held(segment, walk->snapshot);
-    if (!section_intact(member))
+    if (!intact)
         status = STEP_AGAIN;
     else if (!held)
         status = WALK_LOST;
