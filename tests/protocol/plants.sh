@@ -11,7 +11,7 @@ missed=0
 # Exit status 1 and a line that says FAILED: the test itself saw it. A crash counts too, a
 # hang that only this script's clock ends does not.
 run() {
-    output=$(timeout 60 "$folder/$1_$2" --budget $seconds --seed "$3" 2>&1)
+    output=$(timeout 60 "$folder/$1_$2" --plant --budget $seconds --seed "$3" 2>&1)
     status=$?
     [ $status -eq 77 ] && return 77
     line=$(printf '%s\n' "$output" | grep -m 1 FAILED | cut -c 1-160)

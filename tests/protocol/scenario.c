@@ -486,7 +486,7 @@ const struct scenario scenarios[] = {
     {"state_open", LONG | NO_STATE, KEY_A, NULL, NULL, open_state, NULL, NULL},
     {"state_close", LONG, KEY_A, NULL, write_some, close_state, NULL, NULL},
     {"plugin_first", LONG | NO_STATE | NEW_PLUGIN, KEY_A, NULL, NULL, open_state, NULL, NULL},
-    {"borrowed", LONG, KEY_A, NULL, hold_borrow, run_look_at_borrow, end_call_and_tick, NULL},
+    {"borrowed", 0, KEY_A, NULL, hold_borrow, run_look_at_borrow, end_call_and_tick, NULL},
     {"whole_tick", LONG, KEY_A, NULL, NULL, run_whole_tick, NULL, NULL},
     {"keys", LONG | WALKS, KEY_A, NULL, NULL, actor_keys, NULL, NULL},
     {"set_big", LONG, KEY_BIG, NULL, begin_set_big, run_set, end_call, NULL},

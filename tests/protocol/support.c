@@ -31,8 +31,9 @@ void options_read(int argc, char **argv, double budget)
     options.seed = 1;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "0";
-        if (!strcmp(argv[i], "--verbose")) {
-            options.verbose = true;
+        if (!strcmp(argv[i], "--verbose") || !strcmp(argv[i], "--plant")) {
+            options.verbose |= argv[i][2] == 'v';
+            options.plant |= argv[i][2] == 'p';
             continue;
         }
         if (!strcmp(argv[i], "--budget"))
@@ -44,7 +45,8 @@ void options_read(int argc, char **argv, double budget)
         else if (!strcmp(argv[i], "--at"))
             options.at = atol(value);
         else {
-            fprintf(stderr, "%s: --budget S --seed N --only NAME --at K --verbose\n", argv[0]);
+            fprintf(stderr, "%s: --budget S --seed N --only NAME --at K --verbose --plant\n",
+                    argv[0]);
             exit(2);
         }
         i++;

@@ -31,11 +31,12 @@ struct options {
     const char *only; /* one test, NULL: all */
     long at;          /* sweeps: one position, -1: all */
     bool verbose;
+    bool plant; /* sweeps: short operations only, the first failure is enough */
 };
 
 extern struct options options;
 
-/** Read `--budget S --seed N --only NAME --at K --verbose`. */
+/** Read `--budget S --seed N --only NAME --at K --verbose --plant`. */
 void options_read(int argc, char **argv, double budget);
 
 /** Name the test that now runs; failures and hangs are reported under it. */

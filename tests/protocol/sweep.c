@@ -8,7 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TRACE_LIMIT 60000u
+/* A traced step costs as much as a visit in ten: short runs see the beginning of long operations.
+ */
+#define TRACE_LIMIT_MAX 60000u
+#define TRACE_STEPS_PER_SECOND 300.0
 #define WARM_UPS 3
 #define RENEW_EVERY 250u
 #define RENEW_EVERY_PLUGIN 8u
@@ -113,6 +116,12 @@ static void arrange(struct sweep *sweep)
         sweep->scenario->arrange(bench->parent);
 }
 
+static size_t trace_limit(void)
+{
+    double limit = options.budget * TRACE_STEPS_PER_SECOND;
+    return limit < TRACE_LIMIT_MAX && options.at < 0 ? (size_t)limit : TRACE_LIMIT_MAX;
+}
+
 /* Kill another subject somewhere in the middle of what it does. */
 static void kill_victim(struct sweep *sweep, size_t k)
 {
@@ -121,7 +130,7 @@ static void kill_victim(struct sweep *sweep, size_t k)
     if (!start(&role, &victim))
         return;
     if (!sweep->victim_trace.count)
-        subject_trace(&victim, &sweep->victim_trace, TRACE_LIMIT);
+        subject_trace(&victim, &sweep->victim_trace, trace_limit());
     else
         subject_go_to(&victim, &sweep->victim_trace,
                       scramble64(k + options.seed) % sweep->victim_trace.count);
@@ -163,7 +172,7 @@ static void make_trace(struct sweep *sweep)
         enum subject_stop stop = SUBJECT_STEPPED;
         watchdog(HANG_SECONDS);
         if (i == WARM_UPS)
-            stop = subject_trace(&subject, &sweep->trace, TRACE_LIMIT);
+            stop = subject_trace(&subject, &sweep->trace, trace_limit());
         sweep_finish(&subject, stop);
         bench_verify(sweep->bench, sweep->scenario->target, true);
     }
@@ -256,11 +265,13 @@ static void run_scenario(struct sweep *sweep, double seconds)
 
 static double weight(const struct scenario *scenario)
 {
-    return scenario->flags & LONG ? 2.0 : 1.0;
+    return scenario->flags & LONG ? 1.0 : 3.0;
 }
 
 static bool chosen(const struct scenario *scenario)
 {
+    if (options.plant && scenario->flags & LONG)
+        return false;
     return !options.only || !strcmp(options.only, scenario->name);
 }
 
@@ -285,6 +296,8 @@ int sweep_main(sweep_act act)
         sweep.scenario = &scenarios[i];
         run_scenario(&sweep, (end - seconds_now()) * weight(&scenarios[i]) / weights);
         weights -= weight(&scenarios[i]);
+        if (options.plant && test_failed())
+            break;
     }
     test_begin("clean up");
     bench_end(&bench);
