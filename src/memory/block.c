@@ -6,7 +6,7 @@
 #include "memory/reclaim.h"
 
 /* Slabs looked at in one ordinary search; the rest only under pressure. */
-#define SEARCH_SLABS 4096u
+#define SEARCH_SLABS 256u
 #define STRAY_SLABS 64u
 /* Passes of reclaiming everything, while snapshots keep coming in between. */
 #define HARD_ATTEMPTS 16
@@ -363,10 +363,12 @@ static void use_slab(struct tks_member *member, unsigned class, uint64_t slab)
 static bool find_partial(struct tks_member *member, unsigned class, unsigned of, bool whole)
 {
     struct tks_segment *segment = member->segment;
-    uint64_t limit =
-        whole || segment->slab_count < SEARCH_SLABS ? segment->slab_count : SEARCH_SLABS;
+    /* Ordinarily only some of the committed ones: this is part of somebody's insert. */
+    uint64_t committed = load_relaxed(&segment->header->commit_hint) + COMMIT_SLABS;
+    uint64_t range = whole || committed > segment->slab_count ? segment->slab_count : committed;
+    uint64_t limit = whole || range < SEARCH_SLABS ? range : SEARCH_SLABS;
     for (uint64_t i = 0; i < limit; i++) {
-        uint64_t slab = ++member->scan_slab[class] % segment->slab_count;
+        uint64_t slab = ++member->scan_slab[class] % range;
         uint64_t word = load_relaxed(&segment->slabs[slab].word);
         if (slab_kind(word) != SLAB_CLASSED || slab_class(word) != of)
             continue;
