@@ -160,6 +160,7 @@ static void a_warm_plugin_makes_no_system_call(void **unused)
     skip(); /* the sanitizer's run-time makes its own */
 #endif
     bool clock = clock_needs_no_system_call();
+    unit_name(); /* the parent's, not a name of the child's */
     pid_t pid = fork();
     if (!pid)
         child(clock);
