@@ -85,21 +85,42 @@ static void lfht_reclaim(struct lfht *lfht)
     lfht->retired_count = 0;
 }
 
-static void lfht_close(void *handle)
+/*
+ * Empty the table in one walk without a quiescent state in between: deletions make the table shrink,
+ * and its thread frees the buckets that a walk interrupted by a grace period would go on with.
+ */
+static void lfht_empty(struct lfht *lfht)
 {
-    struct lfht *lfht = handle;
     struct cds_lfht_iter iter;
     struct cds_lfht_node *node;
+    struct lfht_node **all = NULL;
+    size_t count = 0, room = 0;
 
     cds_lfht_for_each(lfht->table, &iter, node)
     {
-        if (lfht->retired_count == RETIRED_BATCH) {
-            lfht_reclaim(lfht);
+        if (count == room) {
+            room = room ? room * 2 : RETIRED_BATCH;
+            all = realloc(all, room * sizeof(struct lfht_node *));
+            if (all == NULL) {
+                die("no memory");
+            }
         }
         cds_lfht_del(lfht->table, node);
-        lfht->retired[lfht->retired_count++] = lfht_node_of(node);
+        all[count++] = lfht_node_of(node);
     }
+    urcu_qsbr_synchronize_rcu();
+    for (size_t i = 0; i < count; i++) {
+        free(all[i]);
+    }
+    free(all);
+}
+
+static void lfht_close(void *handle)
+{
+    struct lfht *lfht = handle;
+
     lfht_reclaim(lfht);
+    lfht_empty(lfht);
     urcu_qsbr_thread_offline();
     cds_lfht_destroy(lfht->table, NULL);
     urcu_qsbr_thread_online();
