@@ -232,6 +232,18 @@ bool tks_block_free(struct tks_member *member, const struct tks_block_ref *ref)
     return true;
 }
 
+void tks_block_make_ready(struct tks_member *member, const struct tks_block_ref *ref)
+{
+    uint64_t word = load_relaxed(&member->segment->slabs[ref->slab].word);
+    unsigned class = slab_class(word);
+    struct tks_ready *ready =
+        slab_kind(word) == SLAB_CLASSED && class < CLASS_COUNT ? &member->ready[class] : NULL;
+    if (ready && ready->count < READY_BLOCKS)
+        ready->blocks[ready->count++] = *ref;
+    else
+        tks_block_free(member, ref);
+}
+
 void tks_block_discard(struct tks_member *member, enum pin pin)
 {
     uint64_t log = load_relaxed(&member->slot->words[pin]);
@@ -245,13 +257,7 @@ void tks_block_discard(struct tks_member *member, enum pin pin)
         if (compare_and_swap(block_word(member->segment, ref.slab, ref.index), ref.state,
                              retired)) {
             ref.state = retired;
-            uint64_t word = load_relaxed(&member->segment->slabs[ref.slab].word);
-            struct tks_ready *ready = &member->ready[slab_class(word)];
-            if (slab_kind(word) == SLAB_CLASSED && slab_class(word) < CLASS_COUNT &&
-                ready->count < READY_BLOCKS)
-                ready->blocks[ready->count++] = ref;
-            else
-                tks_block_free(member, &ref);
+            tks_block_make_ready(member, &ref);
         }
     }
     pin_store(member, pin, 0);

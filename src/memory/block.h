@@ -60,6 +60,9 @@ int tks_block_refill(struct tks_member *member, uint64_t bytes, bool hard);
 int tks_run_take(struct tks_member *member, uint64_t bytes, uint64_t plain, enum pin pin,
                  uint64_t *granule);
 
+/** Keep a block that may be reused at once for our next take of its class, or free it. */
+void tks_block_make_ready(struct tks_member *member, const struct tks_block_ref *ref);
+
 /** Give back a block of ours that nobody else has seen, and clear @p pin. */
 void tks_block_discard(struct tks_member *member, enum pin pin);
 

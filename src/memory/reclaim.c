@@ -113,17 +113,6 @@ bool tks_retire(struct tks_member *member, uint64_t granule)
     return tks_retire_exact(member, &ref);
 }
 
-static void make_ready(struct tks_member *member, const struct tks_block_ref *ref)
-{
-    unsigned class = slab_class(load_relaxed(&member->segment->slabs[ref->slab].word));
-    struct tks_ready *ready = class < CLASS_COUNT ? &member->ready[class] : NULL;
-    if (ready && ready->count < READY_BLOCKS &&
-        slab_kind(load_relaxed(&member->segment->slabs[ref->slab].word)) == SLAB_CLASSED)
-        ready->blocks[ready->count++] = *ref;
-    else
-        tks_block_free(member, ref);
-}
-
 static void limbo_push(struct tks_member *member, const struct tks_block_ref *ref)
 {
     member->limbo[(member->limbo_first + member->limbo_count++) % LIMBO_BLOCKS] = *ref;
@@ -151,7 +140,7 @@ static void drain_limbo(struct tks_member *member, unsigned budget)
             snapshot_needs(segment, &kept, ref.state, ref.granule))
             limbo_push(member, &ref);
         else
-            make_ready(member, &ref);
+            tks_block_make_ready(member, &ref);
     }
 }
 
