@@ -110,6 +110,10 @@ static void recover_slot(struct tks_member *heir, unsigned index)
     fetch_add(&slot->generation, 1);
     heir->generation = load_relaxed(&heir->slot->generation);
     store_release(&slot->section, SECTION_DEAD);
+    /* An heir to its own slot opens sections in it: the pins there count until the end. */
+    const uint64_t closed = heir->closed;
+    if (heir->slot == slot)
+        heir->closed = SECTION_DEAD;
     uint64_t snapshot = load_ordered(&segment->header->snapshot);
     if (snapshot_phase(snapshot) != SNAPSHOT_NONE && snapshot_slot(snapshot) == index)
         compare_and_swap(&segment->header->snapshot, snapshot, 0);
@@ -123,7 +127,8 @@ static void recover_slot(struct tks_member *heir, unsigned index)
         settle_block(&estate, logged_blocks[i].pin, logged_blocks[i].is_new);
     for (unsigned i = 0; i < SLOT_WORDS; i++)
         store_release(&slot->words[i], 0);
-    store_release(&slot->section, 0);
+    heir->closed = closed;
+    store_release(&slot->section, SECTION_IDLE);
     if (load_acquire(&slot->use) == SLOT_STATE)
         fetch_add(&segment->header->recovered, 1);
 }
