@@ -32,7 +32,8 @@ static bool predict(const struct tks_session *session, const struct tks_name *na
     plain->base = load_acquire(&session->plugin->base);
     plain->head =
         head_on_level(segment, session->plugin, (unsigned)plain->base, name->hash, &plain->piece);
-    if (tks_unlikely(!plain->head))
+    /* A growing index is helped along, by operation.c. */
+    if (tks_unlikely(!plain->head || index_moving(session->plugin)))
         return false;
     plain->word = load_acquire(plain->head);
     uint64_t granule = head_granule(plain->word);
