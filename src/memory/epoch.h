@@ -44,14 +44,17 @@ static inline bool section_enter(struct tks_member *member)
     uint64_t epoch = load_relaxed(epoch_word);
     for (int i = 0; i < SECTION_TRIES; i++) {
         store_relaxed(&member->slot->section, section_word(epoch));
+        tks_point(POINT_SECTION_STORED);
         fence_full(); /* A, pairs with B in tks_epoch_advance(); G, pairs with H in reclaim.c */
         uint64_t now = load_acquire(epoch_word);
         if (tks_likely(now == epoch)) {
             bool ours = load_relaxed(&member->slot->generation) == member->generation;
             member->section = ours ? section_word(epoch) : SECTION_NOT_OURS;
+            tks_point(POINT_SECTION_ENTERED);
             return ours;
         }
         epoch = now;
+        tks_point(POINT_SECTION_MOVED);
     }
     store_release(&member->slot->section, 0);
     member->section = SECTION_NOT_OURS;
@@ -72,6 +75,7 @@ static inline void section_leave(struct tks_member *member)
 {
     member->section = 0;
     store_release(&member->slot->section, 0);
+    tks_point(POINT_SECTION_LEFT);
 }
 
 #define NO_SLOT UINT32_MAX

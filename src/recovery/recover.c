@@ -70,6 +70,7 @@ static void settle_block(struct estate *estate, enum pin pin, bool is_new)
     struct tks_block_ref ref = {granule, (uint32_t)slab, pin_index(word),
                                 load_acquire(block_word(heir->segment, slab, pin_index(word)))};
     struct tks_block_ref now;
+    tks_point(POINT_RECOVER_BLOCK);
     if (block_kind(ref.state) != BLOCK_ALLOCATED ||
         (is_new && block_slot(ref.state) != estate->dead))
         return;
@@ -84,12 +85,15 @@ static void settle_block(struct estate *estate, enum pin pin, bool is_new)
         if (!section_enter(heir))
             continue;
         bool keep = named(estate, pin, &ref);
+        tks_point(POINT_RECOVER_NAMED);
         bool intact = section_intact(heir);
         section_leave(heir);
         if (!intact)
             continue;
+        tks_point(POINT_RECOVER_DECIDED);
         if (!keep)
             tks_retire_exact(heir, &ref);
+        tks_point(POINT_RECOVER_BLOCK_SETTLED);
         return;
     }
 }
@@ -106,26 +110,37 @@ static void recover_slot(struct tks_member *heir, unsigned index)
     struct tks_segment *segment = heir->segment;
     struct slot *slot = &segment->slots[index];
     struct estate estate = {heir, index, slot, NULL};
+    tks_point(POINT_RECOVER_BEGUN);
     /* A false death would show here: the owner checks both words. */
     fetch_add(&slot->generation, 1);
     heir->generation = load_relaxed(&heir->slot->generation);
+    tks_point(POINT_RECOVER_NUMBERED);
     store_release(&slot->section, SECTION_DEAD);
+    tks_point(POINT_RECOVER_MARKED_DEAD);
     uint64_t snapshot = load_ordered(&segment->header->snapshot);
     if (snapshot_phase(snapshot) != SNAPSHOT_NONE && snapshot_slot(snapshot) == index)
         compare_and_swap(&segment->header->snapshot, snapshot, 0);
+    tks_point(POINT_RECOVER_SNAPSHOT_CLEARED);
     uint64_t slab = load_acquire(&slot->words[LOG_SLAB]);
     if (slab)
         tks_slab_recover(heir, index, slab - 1);
+    tks_point(POINT_RECOVER_SLAB_DONE);
     uint64_t plugin = load_acquire(&slot->words[LOG_PLUGIN]);
     if (plugin)
         estate.plugin = tks_registry_plugin(segment, plugin);
+    tks_point(POINT_RECOVER_PLUGIN_FOUND);
     for (size_t i = 0; i < sizeof(logged_blocks) / sizeof(logged_blocks[0]); i++)
         settle_block(&estate, logged_blocks[i].pin, logged_blocks[i].is_new);
-    for (unsigned i = 0; i < SLOT_WORDS; i++)
+    tks_point(POINT_RECOVER_BLOCKS_DONE);
+    for (unsigned i = 0; i < SLOT_WORDS; i++) {
         store_release(&slot->words[i], 0);
+        tks_point(POINT_RECOVER_WORD_CLEARED);
+    }
     store_release(&slot->section, 0);
+    tks_point(POINT_RECOVER_SECTION_CLEARED);
     if (load_acquire(&slot->use) == SLOT_STATE)
         fetch_add(&segment->header->recovered, 1);
+    tks_point(POINT_RECOVER_COUNTED);
 }
 
 unsigned tks_recover_dead(struct tks_member *member)
@@ -144,6 +159,7 @@ unsigned tks_recover_dead(struct tks_member *member)
             recovered++;
         }
         tks_slot_release(segment, (unsigned)i);
+        tks_point(POINT_RECOVER_RELEASED);
     }
     return recovered;
 }
@@ -164,12 +180,16 @@ static void adopt(struct tks_member *member, unsigned index, enum slot_use use, 
     struct tks_segment *segment = member->segment;
     member->index = index;
     member->slot = &segment->slots[index];
+    tks_point(POINT_JOIN_CLAIMED);
     raise_high_water(segment->header, (uint64_t)index + 1);
+    tks_point(POINT_JOIN_SEEN);
     if (inherited)
         recover_slot(member, index);
+    tks_point(POINT_JOIN_INHERITED);
     member->generation = load_acquire(&member->slot->generation);
     store_release(&member->slot->owner_pid, (uint64_t)getpid());
     store_release(&member->slot->use, use);
+    tks_point(POINT_JOIN_ADOPTED);
 }
 
 int tks_member_join(struct tks_segment *segment, enum slot_use use, struct tks_member **result)
@@ -202,12 +222,16 @@ void tks_member_leave(struct tks_member *member)
     struct slot *slot = member->slot;
     if (member->section)
         section_leave(member);
+    tks_point(POINT_LEAVE_BEGUN);
     /* Borrows and pins end first: they may be what holds our own blocks back. */
     for (unsigned i = 0; i < SLOT_WORDS; i++)
         store_release(&slot->words[i], 0);
+    tks_point(POINT_LEAVE_WORDS_CLEARED);
     tks_limbo_flush(member);
+    tks_point(POINT_LEAVE_FLUSHED);
     store_release(&slot->section, 0);
     tks_slot_release(member->segment, member->index);
+    tks_point(POINT_LEAVE_LEFT);
     slots_held--;
     free(member);
 }

@@ -135,14 +135,17 @@ static int fill_segment(int fd, const struct geometry *geometry)
         error = commit_range(fd, geometry->slabs_offset, group * SLAB_BYTES);
     if (error)
         return error;
+    tks_point(POINT_CREATE_COMMITTED);
     char *base = mmap(NULL, geometry->slabs_offset, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
         return errno;
     struct header *header = (struct header *)(void *)base;
     error = fill_header(header, geometry);
     struct slot *slots = (struct slot *)(void *)(base + geometry->slots_offset);
+    tks_point(POINT_CREATE_HEADER);
     for (uint64_t i = 0; !error && i < geometry->slots; i++)
         error = tks_slot_init(&slots[i]);
+    tks_point(POINT_CREATE_SLOTS);
     fill_slabs(base, geometry);
     munmap(base, geometry->slabs_offset);
     return error;
@@ -161,17 +164,22 @@ static int create(const struct tks_segment_options *options, const char *path)
     if (fd < 0)
         return tks_fail_errno(errno, "cannot create a file in " SHM_FOLDER " for segment \"%s\"",
                               options->name);
+    tks_point(POINT_CREATE_FILE);
     int error = ftruncate(fd, (off_t)options->size_bytes) ? errno : 0;
+    tks_point(POINT_CREATE_SIZED);
     if (!error)
         error = fill_segment(fd, &geometry);
     if (!error && options->has_group && fchown(fd, (uid_t)-1, options->group))
         error = errno;
     if (!error && fchmod(fd, options->mode))
         error = errno;
+    tks_point(POINT_CREATE_FILLED);
     char link_path[64];
     snprintf(link_path, sizeof(link_path), "/proc/self/fd/%d", fd);
+    tks_point(POINT_CREATE_BEFORE_LINK);
     if (!error && linkat(AT_FDCWD, link_path, AT_FDCWD, path, AT_SYMLINK_FOLLOW) && errno != EEXIST)
         error = errno;
+    tks_point(POINT_CREATE_LINKED);
     close(fd);
     return error ? tks_fail_errno(error, "cannot create segment \"%s\"", options->name) : TKS_OK;
 }
@@ -247,6 +255,7 @@ static int map_checked(const struct tks_segment_options *options, int fd, const 
     char *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (base == MAP_FAILED)
         return tks_fail_errno(errno, "cannot map segment \"%s\"", options->name);
+    tks_point(POINT_ATTACH_MAPPED);
     int result_status = check_header(options->name, (struct header *)(void *)base, bytes);
     struct tks_segment *segment = NULL;
     if (!result_status) {
@@ -292,6 +301,7 @@ static int attach_fd(const struct tks_segment_options *options, int fd, struct t
         segment->next = tks_process->mappings;
         tks_process->mappings = segment;
     }
+    tks_point(POINT_ATTACH_CHECKED);
     segment->references++;
     *result = segment;
     return TKS_OK;
@@ -317,6 +327,7 @@ int tks_segment_open(const struct tks_segment_options *options, struct tks_segme
     path_of(options->name, path);
     for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
         int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+        tks_point(POINT_ATTACH_OPENED);
         if (fd >= 0) {
             int status = attach_fd(options, fd, segment);
             if (status)
@@ -369,19 +380,23 @@ int tks_segment_unlink(const struct tks_segment *segment)
     struct stat status;
     if (lstat(path, &status) || status.st_dev != segment->device || status.st_ino != segment->inode)
         return TKS_OK; /* gone, or another segment's by now */
+    tks_point(POINT_UNLINK_FOUND);
     /* unlink(2) takes a name, not an inode: move it aside, look what it was, put a stranger back.
      */
     if (renameat2(AT_FDCWD, path, AT_FDCWD, aside, RENAME_NOREPLACE))
         return errno == ENOENT
                    ? TKS_OK
                    : tks_fail_errno(errno, "cannot remove segment \"%s\"", segment->name);
+    tks_point(POINT_UNLINK_ASIDE);
     if (!lstat(aside, &status) &&
         (status.st_dev != segment->device || status.st_ino != segment->inode)) {
         renameat2(AT_FDCWD, aside, AT_FDCWD, path, RENAME_NOREPLACE);
         return TKS_OK;
     }
+    tks_point(POINT_UNLINK_BEFORE);
     if (unlink(aside) && errno != ENOENT)
         return tks_fail_errno(errno, "cannot remove segment \"%s\"", segment->name);
+    tks_point(POINT_UNLINK_DONE);
     return TKS_OK;
 }
 
@@ -397,8 +412,10 @@ int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t cou
         error = commit_range(segment->fd, slabs_at, count * SLAB_BYTES);
     if (error)
         return tks_fail_errno(error, "cannot commit memory to segment \"%s\"", segment->name);
+    tks_point(POINT_COMMIT_MEMORY);
     /* Page tables in one go instead of a fault per page; a kernel without it faults them in. */
     (void)madvise(segment->base + slabs_at, count * SLAB_BYTES, MADV_POPULATE_WRITE);
+    tks_point(POINT_COMMIT_POPULATED);
     for (uint64_t i = first; i < first + count; i++)
         compare_and_swap(&segment->slabs[i].word, slab_word(SLAB_UNCOMMITTED, 0, 0, 0),
                          slab_word(SLAB_EMPTY, 0, 0, 0));

@@ -64,11 +64,14 @@ enum tks_slot_claim tks_slot_claim(struct tks_segment *segment, unsigned index)
     if ((lock_word(slot) & FUTEX_TID_MASK) ||
         __atomic_load_n(&slot->mutex.__data.__kind, __ATOMIC_RELAXED) != kind)
         return SLOT_TAKEN;
+    tks_point(POINT_SLOT_LOOKED_FREE);
     int error = pthread_mutex_trylock(&slot->mutex);
+    tks_point(POINT_SLOT_LOCKED);
     if (error == EOWNERDEAD)
         error = pthread_mutex_consistent(&slot->mutex);
     if (error)
         return SLOT_TAKEN;
+    tks_point(POINT_SLOT_CLAIMED);
     /* A use that was not cleared is a log that was not worked off, whatever the mutex says. */
     return load_acquire(&slot->use) == SLOT_UNUSED ? SLOT_CLEAN : SLOT_INHERITED;
 }
@@ -77,5 +80,7 @@ void tks_slot_release(struct tks_segment *segment, unsigned index)
 {
     struct slot *slot = &segment->slots[index];
     store_release(&slot->use, SLOT_UNUSED);
+    tks_point(POINT_SLOT_UNUSED);
     pthread_mutex_unlock(&slot->mutex);
+    tks_point(POINT_SLOT_RELEASED);
 }

@@ -57,12 +57,15 @@ static void *keep(void *arg)
     struct tks_member *member = NULL;
     tks_thread_enter();
     int status = tks_member_join(keeper->segment, SLOT_KEEPER, &member);
+    tks_point(POINT_KEEPER_JOINED);
     answer(keeper, status);
     if (status)
         return NULL;
     while (!wait_for_stop(keeper))
         tks_sweep_segment(member, NULL);
+    tks_point(POINT_KEEPER_STOPS);
     tks_member_leave(member);
+    tks_point(POINT_KEEPER_LEFT);
     return NULL;
 }
 
