@@ -350,6 +350,15 @@ struct slot {
 
 enum lifecycle { LIFE_LIVE = 1, LIFE_DESTROYING = 2, LIFE_DESTROYED = 3 };
 
+static inline uint64_t life_word(enum lifecycle life, uint64_t token)
+{
+    return (uint64_t)life | token << 2;
+}
+static inline enum lifecycle life_of(uint64_t word)
+{
+    return (enum lifecycle)(word & 3);
+}
+
 /* phase 2 | slot 13 | epoch 25 | stamp 24: the low bits of when it began and of its stamp, which
  * are made whole from the header's epoch and era, as both only grow (snapshot_epoch_of(),
  * …_stamp_of()). */

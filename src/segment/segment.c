@@ -7,6 +7,7 @@
 #include "base/process.h"
 #include "segment/slot.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@
 
 #define SHM_FOLDER "/dev/shm"
 #define OPEN_ATTEMPTS 100
+/* What the name of a segment that is being removed goes on with. */
+#define ASIDE ".removed."
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -149,6 +152,41 @@ static int fill_segment(int fd, const struct geometry *geometry)
     fill_slabs(base, geometry);
     munmap(base, geometry->slabs_offset);
     return error;
+}
+
+/* Whether the file is a segment whose removal was decided. */
+static bool is_destroyed(const char *path)
+{
+    enum {
+        MAGIC = offsetof(struct header, magic) / 8,
+        LIFE = offsetof(struct header, lifecycle) / 8
+    };
+    uint64_t words[LIFE + 1];
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    bool whole = pread(fd, words, sizeof(words), 0) == (ssize_t)sizeof(words);
+    close(fd);
+    return whole && words[MAGIC] == LAYOUT_MAGIC && life_of(words[LIFE]) == LIFE_DESTROYED;
+}
+
+/* Remove what removers of the name moved aside before they were killed (tks_segment_unlink()). One
+ * that is at work finds its file gone and has nothing left to do. */
+static void finish_removals(const char *name)
+{
+    char prefix[256], path[512];
+    int len = snprintf(prefix, sizeof(prefix), "%.200s" ASIDE, name);
+    DIR *folder = opendir(SHM_FOLDER);
+    const struct dirent *entry;
+    while (folder && (entry = readdir(folder))) {
+        if (strncmp(entry->d_name, prefix, (size_t)len))
+            continue;
+        snprintf(path, sizeof(path), SHM_FOLDER "/%s", entry->d_name);
+        if (is_destroyed(path))
+            unlink(path);
+    }
+    if (folder)
+        closedir(folder);
 }
 
 /* TKS_OK: a segment of that name exists now, ours or a faster creator's. */
@@ -341,6 +379,7 @@ int tks_segment_open(const struct tks_segment_options *options, struct tks_segme
                             options->name);
         if (errno != ENOENT)
             return tks_fail_errno(errno, "cannot open segment \"%s\"", options->name);
+        finish_removals(options->name);
         if (options->existing)
             return tks_fail(TKS_NOT_FOUND, "there is no segment \"%s\"", options->name);
         int status = create(options, path);
@@ -375,7 +414,7 @@ int tks_segment_unlink(const struct tks_segment *segment)
     int error = random_words(id, sizeof(id));
     if (error)
         return tks_fail_errno(error, "cannot remove segment \"%s\"", segment->name);
-    snprintf(aside, sizeof(aside), SHM_FOLDER "/%.200s.removed.%016llx%016llx", segment->name,
+    snprintf(aside, sizeof(aside), SHM_FOLDER "/%.200s" ASIDE "%016llx%016llx", segment->name,
              (unsigned long long)id[0], (unsigned long long)id[1]);
     struct stat status;
     if (lstat(path, &status) || status.st_dev != segment->device || status.st_ino != segment->inode)

@@ -132,16 +132,6 @@ static int parse_uri(const struct tks_uri *text, struct shm_uri *uri)
 
 /* ---- Attaching ----------------------------------------------------------------------------- */
 
-static uint64_t life_word(enum lifecycle life, uint64_t token)
-{
-    return (uint64_t)life | token << 2;
-}
-
-static enum lifecycle life_of(uint64_t word)
-{
-    return (enum lifecycle)(word & 3);
-}
-
 /*
  * We hold a slot, so a destroyer that looks for the living from now on finds us. One that looked
  * before has not finished while the word says DESTROYING: put it back. TKS_NOT_FOUND: too late.

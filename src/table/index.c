@@ -313,7 +313,6 @@ static int move_vector(struct tks_member *member, struct move *move, uint64_t wo
 /* The caller looks again. */
 static int settle_frozen(struct tks_member *member, struct move *move, uint64_t word)
 {
-    tks_point(POINT_GROW_FROZEN_UNSETTLED);
     if (pin_head_block(member, move->parent, word, false))
         node_settle(member->segment, granule_words(member->segment, head_granule(word)));
     pin_store(member, PIN_MOVE_BLOCK, 0);
