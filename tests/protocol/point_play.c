@@ -14,6 +14,8 @@
 #include "store/shm.h"
 #include "table/snapshot.h"
 
+#define FILL_MAX 1000u
+
 /* ---- The rival ----------------------------------------------------------------------------- */
 
 static struct actor rival;
@@ -163,7 +165,7 @@ static void fill_until_full(size_t bytes, unsigned *count)
     static char value[512];
     char name[24];
     for (int status = TKS_OK; !status;) {
-        snprintf(name, sizeof(name), "fill-%u", *count);
+        snprintf(name, sizeof(name), "f%u", *count);
         status = tks_set(filler, name, value, bytes);
         *count += !status;
         if (status && status != TKS_NO_SPACE)
@@ -171,18 +173,33 @@ static void fill_until_full(size_t bytes, unsigned *count)
     }
 }
 
+static void empty_again(struct actor *actor, tks_state *state, unsigned count)
+{
+    char name[24];
+    while (count--) {
+        snprintf(name, sizeof(name), "f%u", count);
+        if (tks_delete(state, name))
+            actor_problem(actor, "deleting in a full store: %s", tks_last_error());
+    }
+}
+
+void play_make_room(struct actor *survivor)
+{
+    tks_state *state = NULL;
+    open_as(survivor, "rival", &state);
+    if (state)
+        empty_again(survivor, state, FILL_MAX);
+    tks_state_close(state);
+}
+
 /* Fills the store to the last block and makes room again. */
 static void rival_fills(void)
 {
-    char name[24];
     unsigned count = 0;
     for (size_t bytes = 500; bytes > 4; bytes -= bytes / 3)
         fill_until_full(bytes, &count);
-    while (count--) {
-        snprintf(name, sizeof(name), "fill-%u", count);
-        if (tks_delete(filler, name))
-            actor_problem(&rival, "deleting in a full store: %s", tks_last_error());
-    }
+    actor_delete(&rival, KEY_V1); /* its vector's successor comes from the reserve */
+    empty_again(&rival, filler, count);
 }
 
 /* ---- Scenarios of the points only ---------------------------------------------------------- */
@@ -253,6 +270,14 @@ static void begin_fresh(struct actor *subject)
 {
     open_as(subject, plugin_fresh, &fresh);
     if (tks_set(fresh, "here", "x", 1))
+        actor_problem(subject, "set: %s", tks_last_error());
+}
+
+/* The first block of its size. */
+static void run_odd_size(struct actor *subject)
+{
+    static char value[1000];
+    if (tks_set(fresh, "odd", value, sizeof(value)))
         actor_problem(subject, "set: %s", tks_last_error());
 }
 
@@ -368,6 +393,7 @@ static const struct scenario own[] = {
     {"recycle", 0, KEY_A, NULL, NULL, run_recycle, NULL, NULL},
     {"fill", 0, KEY_A, NULL, begin_fill, run_fill, NULL, NULL},
     {"big_recycled", 0, KEY_BIG, big_gone, NULL, run_delete_and_recycle, NULL, NULL},
+    {"odd_size", 0, KEY_A, NULL, begin_fresh, run_odd_size, NULL, NULL},
     {"conflict", 0, KEY_A, NULL, NULL, run_conflict, NULL, NULL},
     {"grow_far", 0, KEY_A, NULL, NULL, run_grow_far, NULL, NULL},
     {"sweep_and_close", 0, KEY_A, NULL, begin_fresh, run_sweep_and_close, NULL, NULL},
@@ -397,7 +423,7 @@ static const struct contest {
     {"unsettled_delete_grows", "delete", POINT_OP_PUBLISHED, rival_grows_elsewhere, NULL},
     {"grown_under", "set_overwrite", POINT_OP_PINNED, rival_grows, NULL},
     {"grown_before_publish", "delete_in_vector", POINT_OP_BEFORE_PUBLISH, rival_grows, NULL},
-    {"slab_emptied_under", "set_other_size", POINT_TAKE_LOGGED, rival_recycles, NULL},
+    {"slab_emptied_under", "odd_size", POINT_TAKE_LOGGED, rival_recycles, NULL},
     {"recycled_under", "set_overwrite", POINT_OP_BEFORE_PUBLISH, rival_recycles, NULL},
     {"read_recycled", "get", POINT_READ_LOOKED, rival_recycles, NULL},
     {"borrow_again", "borrow", POINT_BORROW_PINNED, rival_sets_a, NULL},

@@ -26,6 +26,9 @@ unsigned plays_list(struct play plays[PLAYS_MAX]);
 /** Whether there may be no room at all while its subject is stopped. */
 bool play_fills(const struct play *play);
 
+/** Delete what a play filled the store with. */
+void play_make_room(struct actor *survivor);
+
 /** In the subject: open, prepare. Afterwards play->scenario->run is what is looked at. */
 void play_prepare(const struct play *play, struct actor *subject);
 

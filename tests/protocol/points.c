@@ -42,7 +42,11 @@ struct points {
     unsigned reached[PLAYS_MAX][POINT_COUNT];
     unsigned done[POINT_COUNT];   /* trials of the present test at each point */
     bool recovering[POINT_COUNT]; /* some recovery passes here */
-    struct trial *trials;         /* one for each point first */
+    struct {
+        const struct trial *victim;
+        unsigned kind;
+    } recoveries[POINT_COUNT]; /* one that does */
+    struct trial *trials;      /* one for each point first */
     size_t first, count;
     unsigned missed;
 };
@@ -142,6 +146,8 @@ static void arrange(struct points *points, const struct play *play)
 static void verify(struct points *points, const struct play *play)
 {
     watchdog(HANG_SECONDS);
+    if (play_fills(play))
+        play_make_room(points->bench.parent);
     if (play->second)
         second_store_use(points->bench.parent, true);
     bench_verify(&points->bench, play->scenario->target, true);
@@ -164,6 +170,15 @@ static bool expect_end(struct points *points, int status, int expected)
     return false;
 }
 
+static void print_visits(const char *name, const struct board *board)
+{
+    printf("%s:", name);
+    for (unsigned point = 0; point < POINT_COUNT; point++)
+        if (board->visits[point])
+            printf(" %s %u", point_name(point), board->visits[point]);
+    printf("\n");
+}
+
 /* Undisturbed: what each play reaches. */
 static void explore(struct points *points, unsigned index)
 {
@@ -173,6 +188,8 @@ static void explore(struct points *points, unsigned index)
     arrange(points, play);
     expect_end(points, crew_wait(crew_start(play_it, &role)), 0);
     memcpy(points->reached[index], points->board->visits, sizeof(points->reached[index]));
+    if (options.verbose)
+        print_visits(play->name, points->board);
     verify(points, play);
 }
 
@@ -230,8 +247,13 @@ static bool double_trial(struct points *points, const struct trial *trial)
     describe(points, "killed, and recovered undisturbed,", trial);
     recover_trial(points, trial, kind, POINT_COUNT, 0);
     struct board board = *points->board;
-    for (unsigned i = 0; i < POINT_COUNT; i++)
-        points->recovering[i] |= board.visits[i] != 0;
+    for (unsigned i = 0; i < POINT_COUNT; i++) {
+        if (!board.visits[i])
+            continue;
+        points->recovering[i] = true;
+        points->recoveries[i].victim = trial;
+        points->recoveries[i].kind = kind;
+    }
     unsigned point = rarest(points, &board, chance % POINT_COUNT);
     if (point == POINT_COUNT)
         return false; /* nobody's slot was in use */
@@ -244,6 +266,23 @@ static bool double_trial(struct points *points, const struct trial *trial)
     points->done[point] += reached;
     points->missed += !reached;
     return reached;
+}
+
+/* Those that few recoveries pass, and none was killed at. */
+static void kill_missing_heirs(struct points *points)
+{
+    test_begin("rare heirs");
+    unsigned count = 0;
+    for (unsigned point = 0; point < POINT_COUNT && !test_failed(); point++) {
+        if (!points->recovering[point] || points->done[point])
+            continue;
+        const struct trial *victim = points->recoveries[point].victim;
+        describe(points, point_name(point), victim);
+        points->done[point] +=
+            recover_trial(points, victim, points->recoveries[point].kind, point, 1);
+        count++;
+    }
+    test_end("%u points", count);
 }
 
 /* ---- Stopped ------------------------------------------------------------------------------- */
@@ -310,9 +349,9 @@ static void live_without_room(struct points *points)
 {
     struct actor *parent = points->bench.parent;
     for (unsigned i = 0; i < CHURN; i++)
-        if (tks_has(parent->state, key_name(KEY_V1)) != 1)
+        if (tks_has(parent->state, key_name(KEY_V0)) != 1)
             test_fail("has() in a full store: %s", tks_last_error());
-    actor_delete(parent, KEY_V1);
+    actor_delete(parent, KEY_V2);
     if (tks_store_sweep(parent->store, NULL))
         test_fail("sweep in a full store: %s", tks_last_error());
 }
@@ -489,6 +528,7 @@ int main(int argc, char **argv)
                begin + options.budget * (1 - KILL_SHARE - DOUBLE_SHARE));
     run_trials(&points, "killed", kill_trial, begin + options.budget * (1 - DOUBLE_SHARE));
     run_trials(&points, "killed twice", double_trial, begin + options.budget);
+    kill_missing_heirs(&points);
     if (!options.only)
         see_that_all_are_reached(&points);
     test_begin("clean up");
