@@ -5,6 +5,7 @@
  * the audit finds nothing left behind. A point that no play reaches is a failure.
  */
 #include "bench.h"
+#include "churn.h"
 #include "crew.h"
 #include "memory/block.h"
 #include "point_hook.h"
@@ -21,7 +22,7 @@
 #define HANG_SECONDS 30u
 #define CHURN 1000u
 #define TRIALS_MAX (PLAYS_MAX * POINT_COUNT * VISITS)
-#define KILL_SHARE 0.3
+#define KILL_SHARE 0.2
 #define DOUBLE_SHARE 0.3
 
 /* Of one play, or of one recovery, in memory that survives it. */
@@ -49,6 +50,7 @@ struct points {
     struct trial *trials;      /* one for each point first */
     size_t first, count;
     unsigned missed;
+    bool failed;
 };
 
 /* ---- Children ------------------------------------------------------------------------------ */
@@ -297,8 +299,9 @@ static void overwrite_much(struct points *points)
 {
     struct actor *parent = points->bench.parent;
     char value[VALUE_ROOM], name[24];
+    const unsigned rounds = options.plant ? CHURN / 50 : CHURN;
     memset(value, 'c', sizeof(value));
-    for (unsigned i = 0; i < CHURN && !test_failed(); i++) {
+    for (unsigned i = 0; i < rounds && !test_failed(); i++) {
         snprintf(name, sizeof(name), "churn-%u", i % 7);
         if (tks_set(parent->state, key_name(KEY_N), value, 24 + i % 3 * 100) ||
             tks_set(points->bench.other, name, value, 24 + i % 5 * 100) ||
@@ -312,24 +315,6 @@ static void overwrite_much(struct points *points)
     actor_set(parent, KEY_N, 0);
 }
 
-/* The same bucket as the stopped one's, with the freed blocks taken again at once. */
-static void churn_target(struct points *points, unsigned target)
-{
-    struct bench *bench = &points->bench;
-    struct actor *parent = bench->parent;
-    uint64_t word = bench_head(bench, target);
-    for (unsigned round = 0; round < 5 && (!round || bench_head(bench, target) != word); round++) {
-        if (key_counts(target))
-            actor_add(parent, target, 1);
-        else
-            actor_set(parent, target, 0);
-        bench_recycle(bench);
-        actor_set(parent, KEY_V0, 0);
-        actor_add(parent, KEY_VC, 1);
-        bench_recycle(bench);
-    }
-}
-
 static int ignore_record(void *arg, const struct tks_record *record)
 {
     (void)arg;
@@ -341,6 +326,8 @@ static int ignore_record(void *arg, const struct tks_record *record)
 static bool may_export(const struct points *points, unsigned point)
 {
     uint64_t word = load_ordered(&segment_of(points)->header->snapshot);
+    if (options.plant)
+        return false;
     return snapshot_phase(word) == SNAPSHOT_NONE || !strncmp(point_name(point), "SNAPSHOT", 8);
 }
 
@@ -364,18 +351,19 @@ static void live_on(struct points *points, const struct trial *trial)
         live_without_room(points);
         return;
     }
-    churn_target(points, play->scenario->target);
+    uint64_t kind = scramble64((uint64_t)(trial - points->trials) + options.seed);
     overwrite_much(points);
     if (tks_store_sweep(parent->store, NULL))
         test_fail("sweep beside a stopped process: %s", tks_last_error());
-    for (unsigned i = 0; i < KEYS_GROW; i++)
+    /* A head that was moved never comes back to what it was: not always. */
+    for (unsigned i = 0; kind & 1 && i < KEYS_GROW; i++)
         actor_set(parent, KEY_GROW + i, 0);
     if (may_export(points, trial->point)) {
         int status = tks_store_export(parent->store, NULL, ignore_record, NULL);
         if (status && status != TKS_BUSY)
             test_fail("export beside a stopped process: %s", tks_last_error());
     }
-    actor_delete(parent, KEY_GROW + 1);
+    churn(&points->bench, play->scenario->target, kind >> 1);
     if (play->second)
         second_store_use(parent, false);
 }
@@ -411,6 +399,8 @@ static bool stall_trial(struct points *points, const struct trial *trial)
 
 static bool chosen(const struct points *points, unsigned play, unsigned point)
 {
+    if (options.plant && points->plays[play].scenario->flags & LONG)
+        return false;
     return points->reached[play][point] && (!options.only || point == point_named(options.only) ||
                                             !strcmp(options.only, points->plays[play].name));
 }
@@ -449,8 +439,10 @@ static void list_trials(struct points *points)
 static void run_trials(struct points *points, const char *name,
                        bool (*trial)(struct points *, const struct trial *), double until)
 {
-    size_t rest = points->count - points->first, step = even_step(rest), at = 0, reached = 0, i = 0;
+    size_t rest = points->count - points->first, step = even_step(rest), at = 0, i = 0;
     unsigned covered = 0;
+    if (options.plant && points->failed)
+        return;
     test_begin(name);
     memset(points->done, 0, sizeof(points->done));
     points->missed = 0;
@@ -462,13 +454,12 @@ static void run_trials(struct points *points, const char *name,
         at = i < points->first ? at : (at + step) % rest;
         bool was_there = trial(points, &points->trials[number]);
         victims[points->trials[number].point] |= was_there;
-        reached += was_there;
     }
     for (unsigned point = 0; point < POINT_COUNT; point++)
         covered += victims[point];
+    points->failed |= test_failed();
     test_end("%zu of %zu trials, %u of %u points, %u did not get there", i, points->count, covered,
              (unsigned)POINT_COUNT, points->missed);
-    (void)reached;
 }
 
 static void see_what_is_reached(struct points *points)
@@ -483,6 +474,7 @@ static void see_what_is_reached(struct points *points)
             reached |= points->reached[i][point] != 0;
         count += reached || points->recovering[point];
     }
+    points->failed |= test_failed();
     test_end("%u of %u reached by %u plays", count, (unsigned)POINT_COUNT, points->play_count);
 }
 
@@ -528,8 +520,10 @@ int main(int argc, char **argv)
                begin + options.budget * (1 - KILL_SHARE - DOUBLE_SHARE));
     run_trials(&points, "killed", kill_trial, begin + options.budget * (1 - DOUBLE_SHARE));
     run_trials(&points, "killed twice", double_trial, begin + options.budget);
-    kill_missing_heirs(&points);
-    if (!options.only)
+    if (!options.plant)
+        kill_missing_heirs(&points);
+    /* A planted bug must be caught by what it does. */
+    if (!options.only && !options.plant)
         see_that_all_are_reached(&points);
     test_begin("clean up");
     bench_end(&points.bench);
