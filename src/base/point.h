@@ -59,7 +59,7 @@
     X(SNAPSHOT_PENDING) X(SNAPSHOT_LOST) X(SNAPSHOT_GRACE_OVER) X(SNAPSHOT_ERA_CLOSED)            \
     X(SNAPSHOT_ENDS) X(SNAPSHOT_ENDED) X(WALK_COPIED) X(WALK_SECTION_ENDED)                       \
     /* Slots, joining and leaving (segment/slot.c, recovery/recover.c) */                         \
-    X(SLOT_LOOKED_FREE) X(SLOT_LOCKED) X(SLOT_CLAIMED) X(SLOT_UNUSED) X(SLOT_RELEASED)            \
+    X(SLOT_LOOKED_FREE) X(SLOT_LOCKED) X(SLOT_CLAIMED) X(SLOT_UNUSED) X(SLOT_RELEASED) X(SLOT_ABANDONED)            \
     X(JOIN_CLAIMED) X(JOIN_SEEN) X(JOIN_INHERITED) X(JOIN_ADOPTED) X(LEAVE_BEGUN)                 \
     X(LEAVE_WORDS_CLEARED) X(LEAVE_FLUSHED) X(LEAVE_LEFT)                                         \
     /* Acting for the dead (recovery/recover.c, memory/block.c) */                                \

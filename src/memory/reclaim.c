@@ -42,7 +42,7 @@ static void filter_load(const struct tks_segment *segment, struct pin_filter *fi
 #endif
     uint64_t high_water = load_acquire(&segment->header->slot_high_water);
     for (uint64_t i = 0; i < high_water && i < segment->slot_count; i++)
-        if (load_acquire(&segment->slots[i].use) != SLOT_UNUSED)
+        if (use_kind(load_acquire(&segment->slots[i].use)) != SLOT_UNUSED)
             filter_slot(filter, &segment->slots[i]);
     tks_point(POINT_RECLAIM_FILTERED);
 }

@@ -16,7 +16,20 @@
 #define SLOTS_PER_THREAD 1024u
 #define RECOVER_TRIES 1000
 
-static _Thread_local unsigned slots_held;
+/* Slots this thread holds in this process: a forked child begins with none, whatever it inherits.
+ */
+static unsigned *slots_held(const struct tks_segment *segment)
+{
+    static _Thread_local struct {
+        uint64_t process;
+        unsigned count;
+    } held;
+    if (held.process != segment->process_token) {
+        held.process = segment->process_token;
+        held.count = 0;
+    }
+    return &held.count;
+}
 
 /* ---- One dead slot ------------------------------------------------------------------------- */
 
@@ -54,18 +67,19 @@ static bool named(const struct estate *estate, enum pin pin, const struct tks_bl
                                 load_acquire(&estate->slot->words[LOG_HASH]), ref->granule);
 }
 
-/* Retire the block a pin of the dead names if nothing else does. */
-static void settle_block(struct estate *estate, enum pin pin, bool is_new)
+/* Retire the block a pin of the dead names if nothing else does. False: expelled again and again,
+ * nothing is decided. */
+static bool settle_block(struct estate *estate, enum pin pin, bool is_new)
 {
     struct tks_member *heir = estate->heir;
     uint64_t word = load_acquire(&estate->slot->words[pin]);
     uint64_t granule = pin_granule(word);
 #ifdef TKS_PLANT_NO_RECOVERY
-    return;
+    return true;
 #endif
     if (!word || !(is_new || (word & PIN_VALIDATED)) ||
         !granule_in_range(heir->segment, granule, GRANULE_BYTES) || pin_index(word) >= SLAB_STATES)
-        return;
+        return true;
     uint64_t slab = (granule - heir->segment->first_granule) / SLAB_GRANULES;
     struct tks_block_ref ref = {granule, (uint32_t)slab, pin_index(word),
                                 load_acquire(block_word(heir->segment, slab, pin_index(word)))};
@@ -73,13 +87,13 @@ static void settle_block(struct estate *estate, enum pin pin, bool is_new)
     tks_point(POINT_RECOVER_BLOCK);
     if (block_kind(ref.state) != BLOCK_ALLOCATED ||
         (is_new && block_slot(ref.state) != estate->dead))
-        return;
+        return true;
     if (!tks_block_find(heir->segment, granule, &now) || now.index != ref.index) {
         /* Taken after the slab had changed its class; its taker would have put it back. */
         if (is_new)
             compare_and_swap(block_word(heir->segment, slab, ref.index), ref.state,
                              block_state(BLOCK_FREE, 0, 0, 0));
-        return;
+        return true;
     }
     for (int i = 0; i < RECOVER_TRIES; i++) {
         if (!section_enter(heir))
@@ -94,8 +108,9 @@ static void settle_block(struct estate *estate, enum pin pin, bool is_new)
         if (!keep)
             tks_retire_exact(heir, &ref);
         tks_point(POINT_RECOVER_BLOCK_SETTLED);
-        return;
+        return true;
     }
+    return false;
 }
 
 static const struct {
@@ -105,7 +120,8 @@ static const struct {
                      {PIN_BLOCK, false},     {PIN_ENTRY, false},     {PIN_MOVE_PIECE, false},
                      {PIN_MOVE_BLOCK, false}};
 
-static void recover_slot(struct tks_member *heir, unsigned index)
+/* False: not all could be decided; the log stands as it was, for a later heir. */
+static bool recover_slot(struct tks_member *heir, unsigned index)
 {
     struct tks_segment *segment = heir->segment;
     struct slot *slot = &segment->slots[index];
@@ -130,17 +146,20 @@ static void recover_slot(struct tks_member *heir, unsigned index)
         estate.plugin = tks_registry_plugin(segment, plugin);
     tks_point(POINT_RECOVER_PLUGIN_FOUND);
     for (size_t i = 0; i < sizeof(logged_blocks) / sizeof(logged_blocks[0]); i++)
-        settle_block(&estate, logged_blocks[i].pin, logged_blocks[i].is_new);
+        if (!settle_block(&estate, logged_blocks[i].pin, logged_blocks[i].is_new))
+            return false;
     tks_point(POINT_RECOVER_BLOCKS_DONE);
+    /* What it had retired itself only its own list named. */
+    store_relaxed(&segment->header->stray_retired, 1);
     for (unsigned i = 0; i < SLOT_WORDS; i++) {
         store_release(&slot->words[i], 0);
         tks_point(POINT_RECOVER_WORD_CLEARED);
     }
     store_release(&slot->section, 0);
     tks_point(POINT_RECOVER_SECTION_CLEARED);
-    if (load_acquire(&slot->use) == SLOT_STATE)
-        fetch_add(&segment->header->recovered, 1);
+    tks_slot_recovered(slot);
     tks_point(POINT_RECOVER_COUNTED);
+    return true;
 }
 
 unsigned tks_recover_dead(struct tks_member *member)
@@ -154,10 +173,11 @@ unsigned tks_recover_dead(struct tks_member *member)
         enum tks_slot_claim claim = tks_slot_claim(segment, (unsigned)i);
         if (claim == SLOT_TAKEN)
             continue;
-        if (claim == SLOT_INHERITED) {
-            recover_slot(member, (unsigned)i);
-            recovered++;
+        if (claim == SLOT_INHERITED && !recover_slot(member, (unsigned)i)) {
+            tks_slot_abandon(segment, (unsigned)i);
+            continue;
         }
+        recovered += claim == SLOT_INHERITED;
         tks_slot_release(segment, (unsigned)i);
         tks_point(POINT_RECOVER_RELEASED);
     }
@@ -175,7 +195,8 @@ static void raise_high_water(struct header *header, uint64_t count)
     }
 }
 
-static void adopt(struct tks_member *member, unsigned index, enum slot_use use, bool inherited)
+/* False: what its dead owner left could not be settled; the slot is left to others. */
+static bool adopt(struct tks_member *member, unsigned index, enum slot_use use, bool inherited)
 {
     struct tks_segment *segment = member->segment;
     member->index = index;
@@ -183,19 +204,23 @@ static void adopt(struct tks_member *member, unsigned index, enum slot_use use, 
     tks_point(POINT_JOIN_CLAIMED);
     raise_high_water(segment->header, (uint64_t)index + 1);
     tks_point(POINT_JOIN_SEEN);
-    if (inherited)
-        recover_slot(member, index);
+    if (inherited && !recover_slot(member, index)) {
+        tks_slot_abandon(segment, index);
+        return false;
+    }
     tks_point(POINT_JOIN_INHERITED);
     member->generation = load_acquire(&member->slot->generation);
     store_release(&member->slot->owner_pid, (uint64_t)getpid());
-    store_release(&member->slot->use, use);
+    tks_slot_use(member->slot, use);
     tks_point(POINT_JOIN_ADOPTED);
+    return true;
 }
 
 int tks_member_join(struct tks_segment *segment, enum slot_use use, struct tks_member **result)
 {
-    if (slots_held >= SLOTS_PER_THREAD)
-        return tks_fail(TKS_BUSY, "this thread has %u states open already", slots_held);
+    unsigned *held = slots_held(segment);
+    if (*held >= SLOTS_PER_THREAD)
+        return tks_fail(TKS_BUSY, "this thread has %u states open already", *held);
     struct tks_member *member = calloc(1, sizeof(*member));
     if (!member)
         return tks_fail(TKS_NO_SPACE, "no memory for a state of segment \"%s\"", segment->name);
@@ -205,10 +230,9 @@ int tks_member_join(struct tks_segment *segment, enum slot_use use, struct tks_m
     uint64_t usable = segment->slot_count - (use == SLOT_VISITOR ? 0 : VISITOR_SLOTS);
     for (uint64_t i = 0; i < usable; i++) {
         enum tks_slot_claim claim = tks_slot_claim(segment, (unsigned)i);
-        if (claim == SLOT_TAKEN)
+        if (claim == SLOT_TAKEN || !adopt(member, (unsigned)i, use, claim == SLOT_INHERITED))
             continue;
-        adopt(member, (unsigned)i, use, claim == SLOT_INHERITED);
-        slots_held++;
+        ++*held;
         *result = member;
         return TKS_OK;
     }
@@ -232,6 +256,6 @@ void tks_member_leave(struct tks_member *member)
     store_release(&slot->section, 0);
     tks_slot_release(member->segment, member->index);
     tks_point(POINT_LEAVE_LEFT);
-    slots_held--;
+    --*slots_held(member->segment);
     free(member);
 }

@@ -169,7 +169,7 @@ static void count_slots(const struct tks_member *member, struct tks_stats *stats
         const struct slot *slot = &segment->slots[i];
         if (!tks_slot_alive(slot))
             continue;
-        uint64_t use = load_acquire(&slot->use);
+        enum slot_use use = use_kind(load_acquire(&slot->use));
         stats->states += use == SLOT_STATE;
         stats->stores += use == SLOT_KEEPER;
     }
@@ -181,7 +181,7 @@ static void describe(const struct tks_segment *segment, struct tks_stats *stats)
     struct stat file;
     stats->size_bytes = segment->size_bytes;
     stats->slots = segment->slot_count - VISITOR_SLOTS;
-    stats->recovered = load_ordered(&header->recovered);
+    stats->recovered = tks_slots_recovered(segment);
     stats->evicted = load_ordered(&header->evicted);
     stats->epoch = load_ordered(&header->epoch);
     stats->snapshot_era = load_ordered(&header->era);
@@ -462,16 +462,24 @@ static int tidy_plugin(void *arg, struct plugin *plugin, uint64_t granule)
     return TKS_OK;
 }
 
+static void reclaim_found(struct tks_member *member)
+{
+    tks_limbo_flush(member);
+    tks_reclaim_slabs(member, 0, member->segment->slab_count);
+}
+
 static int run_audit(struct tks_member *member, struct tks_check *check)
 {
     struct audit audit = {.member = member, .segment = member->segment};
     int status = tks_registry_each(member->segment, tidy_plugin, member);
-    tks_limbo_flush(member);
-    tks_reclaim_slabs(member, 0, member->segment->slab_count);
+    reclaim_found(member);
     tks_point(POINT_CHECK_TIDIED);
     int expelled = 0;
     for (int pass = 0; !status && pass < AUDIT_PASSES; pass++) {
         tks_point(POINT_CHECK_PASS);
+        /* Who died since the last look left blocks that the index does not name. */
+        if (tks_recover_dead(member))
+            reclaim_found(member);
         status = audit_pass(&audit, pass == 0, check);
         if (status == TKS_EVICTED && expelled++ < SESSION_TRIES) {
             status = TKS_OK;

@@ -19,6 +19,7 @@ static struct {
     int signal;
     unsigned between;
     void (*act)(void);
+    bool once;
 } hook;
 
 const char *point_name(unsigned point)
@@ -57,6 +58,13 @@ void point_meanwhile(unsigned point, void (*act)(void))
 {
     hook.between = point;
     hook.act = act;
+    hook.once = true;
+}
+
+void point_always(unsigned point, void (*act)(void))
+{
+    point_meanwhile(point, act);
+    hook.once = false;
 }
 
 void point_watch_no_more(void)
@@ -69,7 +77,8 @@ static bool counts(enum tks_point point)
 {
     hook.recovering |= point == POINT_RECOVER_BEGUN;
     bool recovering = hook.recovering;
-    hook.recovering &= point != POINT_RECOVER_RELEASED && point != POINT_JOIN_INHERITED;
+    hook.recovering &= point != POINT_RECOVER_RELEASED && point != POINT_JOIN_INHERITED &&
+                       point != POINT_SLOT_ABANDONED;
     return hook.visits && (recovering || !hook.recovery_only);
 }
 
@@ -82,7 +91,8 @@ void tks_point_reached(enum tks_point point)
         raise(hook.signal);
     void (*act)(void) = hook.act;
     if (act && point == hook.between) {
-        hook.act = NULL;
+        if (hook.once)
+            hook.act = NULL;
         act();
     }
 }

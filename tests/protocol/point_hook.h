@@ -22,6 +22,9 @@ void point_arm(unsigned point, unsigned visit, int signal);
 /** At the next visit of @p point, once: another of this thread's states comes in between. */
 void point_meanwhile(unsigned point, void (*act)(void));
 
+/** At every visit. */
+void point_always(unsigned point, void (*act)(void));
+
 void point_watch_no_more(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include "churn.h"
 #include "crew.h"
 #include "memory/block.h"
+#include "memory/epoch.h"
 #include "point_hook.h"
 #include "point_play.h"
 #include "store/shm.h"
@@ -52,6 +53,11 @@ struct points {
     unsigned missed;
     bool failed;
 };
+
+static struct tks_segment *segment_of(const struct points *points)
+{
+    return ((struct shm_store *)(void *)points->bench.parent->store)->segment;
+}
 
 /* ---- Children ------------------------------------------------------------------------------ */
 
@@ -108,7 +114,24 @@ static void heir_check(struct actor *actor)
         actor_problem(actor, "heir: %s", tks_last_error());
 }
 
-static void (*const heirs[])(struct actor *) = {heir_state, heir_stats, heir_check};
+static struct tks_member expeller; /* of the segment as the parent has it mapped */
+
+static void expel_all(void)
+{
+    const struct tks_segment *segment = expeller.segment;
+    for (uint64_t i = 0; i < segment->slot_count; i++)
+        tks_epoch_evict(&expeller, (unsigned)i, load_acquire(&segment->slots[i].section));
+}
+
+/* One that never gets to a decision, and leaves it to the next. */
+static void heir_expelled(struct actor *actor)
+{
+    point_always(POINT_RECOVER_NAMED, expel_all);
+    heir_state(actor);
+}
+
+static void (*const heirs[])(struct actor *) = {heir_state, heir_stats, heir_check, heir_expelled};
+#define HEIRS (sizeof(heirs) / sizeof(heirs[0]))
 
 struct heir_role {
     struct points *points;
@@ -122,6 +145,7 @@ static int recover_it(void *arg)
     actor.id = 3;
     actor.clock = &role->points->bench.arena->clock;
     actor.log = &role->points->bench.arena->logs[3];
+    expeller.segment = segment_of(role->points);
     point_arm(role->point, role->visit, SIGKILL);
     point_watch_recovery(role->points->board->visits);
     heirs[role->kind](&actor);
@@ -245,7 +269,7 @@ static unsigned rarest(const struct points *points, const struct board *board, u
 static bool double_trial(struct points *points, const struct trial *trial)
 {
     uint64_t chance = scramble64((uint64_t)(trial - points->trials) + options.seed);
-    unsigned kind = (unsigned)(chance >> 32) % 3;
+    unsigned kind = (unsigned)((chance >> 32) % HEIRS);
     describe(points, "killed, and recovered undisturbed,", trial);
     recover_trial(points, trial, kind, POINT_COUNT, 0);
     struct board board = *points->board;
@@ -288,11 +312,6 @@ static void kill_missing_heirs(struct points *points)
 }
 
 /* ---- Stopped ------------------------------------------------------------------------------- */
-
-static struct tks_segment *segment_of(const struct points *points)
-{
-    return ((struct shm_store *)(void *)points->bench.parent->store)->segment;
-}
 
 /* Many times the store's size; every call must succeed. */
 static void overwrite_much(struct points *points)
