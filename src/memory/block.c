@@ -105,10 +105,13 @@ static bool take(struct tks_member *member, const struct tks_block_ref *ref, uin
      * logged as new. From here on nobody but us can make it ALLOCATED{us}. */
     if (load_acquire(block_word(member->segment, ref->slab, ref->index)) != ref->state)
         return false;
+    tks_point(POINT_TAKE_FOUND);
     pin_store(member, pin, pin_word(ref->granule, ref->index));
+    tks_point(POINT_TAKE_LOGGED);
     if (!compare_and_swap(block_word(member->segment, ref->slab, ref->index), ref->state,
                           block_state(BLOCK_ALLOCATED, plain, member_tag(member), 0)))
         return false;
+    tks_point(POINT_TAKE_TAKEN);
     fence_release(); /* D */
     return true;
 }
@@ -118,6 +121,7 @@ static void untake(struct tks_member *member, const struct tks_block_ref *ref, u
     compare_and_swap(block_word(member->segment, ref->slab, ref->index),
                      block_state(BLOCK_ALLOCATED, plain, member_tag(member), 0),
                      block_state(BLOCK_FREE, 0, 0, 0));
+    tks_point(POINT_TAKE_PUT_BACK);
 }
 
 /* Whether the ref's granule is that of its state word, in a slab of the class. */
@@ -179,6 +183,7 @@ static bool take_in_slab(struct tks_member *member, uint64_t slab, uint64_t byte
 static int take_reserve(struct tks_member *member, uint64_t bytes, enum pin pin, uint64_t *granule)
 {
     uint32_t index = 0;
+    tks_point(POINT_TAKE_RESERVE);
     return bytes <= RESERVE_BLOCK_BYTES && take_in_slab(member, 0, bytes, &index, 0, pin, granule)
                ? TKS_OK
                : BLOCK_SLOW;
@@ -210,6 +215,7 @@ int tks_block_take(struct tks_member *member, uint64_t bytes, uint64_t plain, en
     member->current_slab[class] = NO_SLAB;
     if (member->use_reserve && !plain && !take_reserve(member, bytes, pin, granule))
         return TKS_OK;
+    tks_point(POINT_TAKE_SLOW);
     pin_store(member, pin, 0);
     return BLOCK_SLOW;
 }
@@ -222,6 +228,7 @@ static void free_run(struct tks_member *member, uint64_t slab)
     uint64_t count = slab_number(load_acquire(&segment->slabs[slab].word));
     store_release(&segment->slabs[slab].word,
                   slab_word(SLAB_CLAIMED, 0, member_tag(member), count));
+    tks_point(POINT_FREE_RUN_CLAIMED);
     tks_slab_recover(member, member_tag(member), slab);
 }
 
@@ -232,15 +239,20 @@ bool tks_block_free(struct tks_member *member, const struct tks_block_ref *ref)
     uint64_t *word = block_word(segment, ref->slab, ref->index);
     if (slab_kind(load_relaxed(&slab->word)) == SLAB_RUN && ref->index == 0) {
         pin_store(member, LOG_SLAB, (uint64_t)ref->slab + 1);
+        tks_point(POINT_FREE_RUN_LOGGED);
         bool won =
             compare_and_swap(word, ref->state, block_state(BLOCK_TAKEN, 0, member_tag(member), 0));
+        tks_point(POINT_FREE_RUN_TAKEN);
         if (won)
             free_run(member, ref->slab);
+        tks_point(POINT_FREE_RUN_RELEASED);
         pin_store(member, LOG_SLAB, 0);
         return won;
     }
+    tks_point(POINT_FREE_BEFORE);
     if (!compare_and_swap(word, ref->state, block_state(BLOCK_FREE, 0, 0, 0)))
         return false;
+    tks_point(POINT_FREE_FREED);
     if (!load_relaxed(&slab->has_free))
         store_relaxed(&slab->has_free, 1);
     return true;
@@ -268,10 +280,13 @@ void tks_block_discard(struct tks_member *member, enum pin pin)
     if (tks_block_find(member->segment, pin_granule(log), &ref) &&
         block_kind(ref.state) == BLOCK_ALLOCATED && block_slot(ref.state) == member_tag(member)) {
         uint64_t retired = block_state(BLOCK_RETIRED, 0, member_tag(member), 0);
+        tks_point(POINT_DISCARD_BEFORE);
         if (compare_and_swap(block_word(member->segment, ref.slab, ref.index), ref.state,
                              retired)) {
             ref.state = retired;
+            tks_point(POINT_DISCARD_MARKED);
             tks_block_make_ready(member, &ref);
+            tks_point(POINT_DISCARD_READY);
         }
     }
     pin_store(member, pin, 0);
@@ -284,8 +299,10 @@ static void release_words(struct tks_segment *segment, uint64_t slab, unsigned s
 {
     const uint64_t taken = block_state(BLOCK_TAKEN, 0, slot, 0);
     for (unsigned i = 0; i < SLAB_STATES; i++)
-        if (load_acquire(block_word(segment, slab, i)) == taken)
+        if (load_acquire(block_word(segment, slab, i)) == taken) {
             compare_and_swap(block_word(segment, slab, i), taken, block_state(BLOCK_FREE, 0, 0, 0));
+            tks_point(POINT_WORD_RELEASED);
+        }
 }
 
 static void lower_hint(uint64_t *hint, uint64_t slab)
@@ -304,11 +321,15 @@ static void release_claim(struct tks_segment *segment, unsigned slot, uint64_t f
                     (slab_kind(word) == SLAB_BODY && slab_number(word) == first);
         if (ours)
             compare_and_swap(&segment->slabs[i].word, word, slab_word(SLAB_EMPTY, 0, 0, 0));
+        tks_point(POINT_CLAIM_BODY_RELEASED);
     }
+    tks_point(POINT_CLAIM_BODIES_RELEASED);
     uint64_t state = load_acquire(block_word(segment, first, 0));
     if (block_kind(state) != BLOCK_FREE && block_slot(state) == slot)
         compare_and_swap(block_word(segment, first, 0), state, block_state(BLOCK_FREE, 0, 0, 0));
+    tks_point(POINT_CLAIM_STATE_RELEASED);
     store_release(&segment->slabs[first].word, slab_word(SLAB_EMPTY, 0, 0, 0));
+    tks_point(POINT_CLAIM_RELEASED);
     lower_hint(&segment->header->empty_hint, first);
 }
 
@@ -319,13 +340,18 @@ void tks_slab_recover(struct tks_member *member, unsigned dead, uint64_t slab)
         return;
     uint64_t word = load_acquire(&segment->slabs[slab].word);
     if (slab_kind(word) == SLAB_DRAINING && slab_slot(word) == dead) {
+        tks_point(POINT_SLAB_RECOVER_DRAINING);
         release_words(segment, slab, dead);
+        tks_point(POINT_SLAB_RECOVER_WORDS_BACK);
         store_release(&segment->slabs[slab].word, slab_word(SLAB_CLASSED, slab_class(word), 0, 0));
     } else if (slab_kind(word) == SLAB_CLAIMED && slab_slot(word) == dead) {
+        tks_point(POINT_SLAB_RECOVER_CLAIMED);
         release_claim(segment, dead, slab, slab_number(word));
     } else if (slab_kind(word) != SLAB_RUN) {
+        tks_point(POINT_SLAB_RECOVER_DRAINED);
         release_words(segment, slab, dead); /* drained, and killed before it gave them back */
     } else if (load_acquire(block_word(segment, slab, 0)) == block_state(BLOCK_TAKEN, 0, dead, 0)) {
+        tks_point(POINT_SLAB_RECOVER_RUN);
         uint64_t count = slab_number(word);
         store_release(&segment->slabs[slab].word, slab_word(SLAB_CLAIMED, 0, dead, count));
         release_claim(segment, dead, slab, count);
@@ -343,22 +369,32 @@ static bool drain_slab(struct tks_member *member, uint64_t slab)
     for (unsigned i = 0; i < count; i++)
         if (load_relaxed(block_word(segment, slab, i)))
             return false;
+    tks_point(POINT_DRAIN_FOUND_FREE);
     unsigned tag = member_tag(member);
     pin_store(member, LOG_SLAB, slab + 1);
+    tks_point(POINT_DRAIN_LOGGED);
     bool drained = compare_and_swap(&segment->slabs[slab].word, word,
                                     slab_word(SLAB_DRAINING, slab_class(word), tag, 0));
-    for (unsigned i = 0; drained && i < count; i++)
+    tks_point(POINT_DRAIN_MARKED);
+    for (unsigned i = 0; drained && i < count; i++) {
         drained = compare_and_swap(block_word(segment, slab, i), block_state(BLOCK_FREE, 0, 0, 0),
                                    block_state(BLOCK_TAKEN, 0, tag, 0));
+        tks_point(POINT_DRAIN_WORD);
+    }
     if (drained) {
+        tks_point(POINT_DRAIN_WORDS_TAKEN);
         /* EMPTY first: a late taker that finds a word free must not take the class for valid. */
         store_release(&segment->slabs[slab].word, slab_word(SLAB_EMPTY, 0, 0, 0));
+        tks_point(POINT_DRAIN_EMPTY);
         release_words(segment, slab, tag);
+        tks_point(POINT_DRAIN_WORDS_BACK);
         lower_hint(&segment->header->empty_hint, slab);
     } else {
+        tks_point(POINT_DRAIN_GIVES_UP);
         tks_slab_recover(member, tag, slab);
     }
     pin_store(member, LOG_SLAB, 0);
+    tks_point(POINT_DRAIN_ENDED);
     return drained;
 }
 
@@ -374,6 +410,7 @@ static bool slab_has_free(const struct tks_segment *segment, uint64_t slab, unsi
 
 static void use_slab(struct tks_member *member, unsigned class, uint64_t slab)
 {
+    tks_point(POINT_SLAB_CHOSEN);
     store_relaxed(&member->segment->slabs[slab].has_free, 0);
     member->current_slab[class] = (uint32_t)slab;
     member->current_index[class] = 0;
@@ -416,6 +453,7 @@ static bool find_empty(struct tks_member *member, unsigned class, bool whole)
         if (slab_kind(word) == SLAB_EMPTY &&
             compare_and_swap(&segment->slabs[slab].word, word,
                              slab_word(SLAB_CLASSED, class, 0, 0))) {
+            tks_point(POINT_SLAB_CLASSED);
             store_relaxed(hint, slab + 1);
             use_slab(member, class, slab);
             return true;
@@ -432,7 +470,9 @@ static int commit_more(struct tks_member *member)
         if (slab_kind(load_relaxed(&segment->slabs[slab].word)) != SLAB_UNCOMMITTED)
             continue;
         uint64_t count = segment->slab_count - slab;
+        tks_point(POINT_COMMIT_BEGUN);
         int status = tks_segment_commit(segment, slab, count < COMMIT_SLABS ? count : COMMIT_SLABS);
+        tks_point(POINT_COMMIT_ENDED);
         store_relaxed(hint, slab);
         lower_hint(&segment->header->empty_hint, slab);
         return status;
@@ -466,6 +506,7 @@ static void reclaim_strays(struct tks_member *member)
         store_relaxed(&segment->header->stray_retired, 0);
     }
     tks_reclaim_slabs(member, member->stray_slab, STRAY_SLABS);
+    tks_point(POINT_STRAYS_SCANNED);
     member->stray_slab += STRAY_SLABS;
 }
 
@@ -475,8 +516,11 @@ static void reclaim_all(struct tks_member *member)
     struct tks_segment *segment = member->segment;
     for (int i = 0; i < 3; i++)
         tks_epoch_push(member, true);
+    tks_point(POINT_HARD_PUSHED);
     tks_limbo_flush(member);
+    tks_point(POINT_HARD_FLUSHED);
     tks_reclaim_slabs(member, 0, segment->slab_count);
+    tks_point(POINT_HARD_RECLAIMED);
     for (uint64_t slab = 0; slab < segment->slab_count; slab++)
         drain_slab(member, slab);
 }
@@ -495,6 +539,7 @@ static bool find_room_anywhere(struct tks_member *member, unsigned class)
 static int refill_hard(struct tks_member *member, unsigned class)
 {
     uint64_t *word = &member->segment->header->snapshot;
+    tks_point(POINT_REFILL_HARD);
     for (int attempt = 0; attempt < HARD_ATTEMPTS; attempt++) {
         uint64_t snapshot = load_ordered(word);
         reclaim_all(member);
@@ -505,6 +550,7 @@ static int refill_hard(struct tks_member *member, unsigned class)
         if (snapshot_phase(snapshot) == SNAPSHOT_NONE)
             break;
         compare_and_swap(word, snapshot, 0);
+        tks_point(POINT_HARD_NO_SNAPSHOT);
     }
     return TKS_NO_SPACE;
 }
@@ -566,10 +612,12 @@ static bool claim_room(struct tks_member *member, uint64_t first, uint64_t count
     struct tks_segment *segment = member->segment;
     const uint64_t empty = slab_word(SLAB_EMPTY, 0, 0, 0);
     unsigned tag = member_tag(member);
-    for (uint64_t i = 0; i < count; i++)
+    for (uint64_t i = 0; i < count; i++) {
         if (!compare_and_swap(&segment->slabs[first + i].word, empty,
                               slab_word(SLAB_CLAIMED, 0, tag, i ? 0 : count)))
             return false;
+        tks_point(POINT_RUN_SLAB_CLAIMED);
+    }
     return compare_and_swap(block_word(segment, first, 0), block_state(BLOCK_FREE, 0, 0, 0),
                             block_state(BLOCK_ALLOCATED, 0, tag, 0));
 }
@@ -578,15 +626,20 @@ static bool build_run(struct tks_member *member, uint64_t first, uint64_t count,
 {
     struct tks_segment *segment = member->segment;
     if (!claim_room(member, first, count)) {
+        tks_point(POINT_RUN_CLAIM_LOST);
         tks_slab_recover(member, member_tag(member), first);
         return false;
     }
+    tks_point(POINT_RUN_TAKEN);
     if (plain)
         store_release(block_word(segment, first, 0),
                       block_state(BLOCK_ALLOCATED, plain, member_tag(member), 0));
-    for (uint64_t i = count - 1; i > 0; i--)
+    for (uint64_t i = count - 1; i > 0; i--) {
         store_release(&segment->slabs[first + i].word, slab_word(SLAB_BODY, 0, 0, first));
+        tks_point(POINT_RUN_BODY);
+    }
     store_release(&segment->slabs[first].word, slab_word(SLAB_RUN, 0, 0, count));
+    tks_point(POINT_RUN_BUILT);
     fence_release(); /* D */
     return true;
 }
@@ -601,14 +654,19 @@ int tks_run_take(struct tks_member *member, uint64_t bytes, uint64_t plain, enum
         first = find_room(member, from, count);
         if (first == segment->slab_count)
             return TKS_NO_SPACE;
+        tks_point(POINT_RUN_FOUND);
         int status = commit_room(member, first, count);
         if (status)
             return status;
+        tks_point(POINT_RUN_COMMITTED);
         uint64_t at = segment->first_granule + first * SLAB_GRANULES;
         pin_store(member, pin, pin_word(at, 0));
+        tks_point(POINT_RUN_PINNED);
         pin_store(member, LOG_SLAB, first + 1);
+        tks_point(POINT_RUN_LOGGED);
         bool built = build_run(member, first, count, plain);
         pin_store(member, LOG_SLAB, 0);
+        tks_point(POINT_RUN_DONE);
         if (built) {
             *granule = at;
             return TKS_OK;

@@ -11,6 +11,7 @@ unsigned tks_epoch_advance(struct tks_member *member)
     struct tks_segment *segment = member->segment;
     struct header *header = segment->header;
     uint64_t epoch = load_ordered(&header->epoch);
+    tks_point(POINT_EPOCH_READ);
     fence_full(); /* B, pairs with A in section_enter() */
     uint64_t high_water = load_acquire(&header->slot_high_water);
     for (uint64_t i = 0; i < high_water && i < segment->slot_count; i++) {
@@ -18,7 +19,9 @@ unsigned tks_epoch_advance(struct tks_member *member)
         if ((section & 1) && section != section_word(epoch))
             return (unsigned)i;
     }
+    tks_point(POINT_EPOCH_CHECKED);
     compare_and_swap(&header->epoch, epoch, epoch + 1);
+    tks_point(POINT_EPOCH_ADVANCED);
     return NO_SLOT;
 }
 
@@ -26,8 +29,10 @@ void tks_epoch_evict(struct tks_member *member, unsigned index, uint64_t section
 {
     if (!(section & 1))
         return;
+    tks_point(POINT_EPOCH_EVICTS);
     if (compare_and_swap(&member->segment->slots[index].section, section, SECTION_EVICTED))
         fetch_add(&member->segment->header->evicted, 1);
+    tks_point(POINT_EPOCH_EVICTED);
 }
 
 void tks_epoch_push(struct tks_member *member, bool now)
@@ -38,6 +43,7 @@ void tks_epoch_push(struct tks_member *member, bool now)
         if (lagging == NO_SLOT)
             return;
         uint64_t section = load_acquire(&member->segment->slots[lagging].section);
+        tks_point(POINT_EPOCH_LAGGING);
         if (!now) {
             int64_t ms = clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000;
             if (member->lag_slot != lagging || member->lag_section != section) {

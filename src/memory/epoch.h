@@ -60,11 +60,15 @@ static inline bool section_enter(struct tks_member *member)
 {
     for (int i = 0; i < SECTION_TRIES; i++) {
         section_announce(member);
+        tks_point(POINT_SECTION_STORED);
         fence_full(); /* A, pairs with B in tks_epoch_advance(); G, pairs with H in reclaim.c */
-        if (tks_likely(section_confirm(member)))
+        if (tks_likely(section_confirm(member))) {
+            tks_point(POINT_SECTION_ENTERED);
             return true;
+        }
         if (load_relaxed(&member->slot->generation) != member->generation)
             return false;
+        tks_point(POINT_SECTION_MOVED);
     }
     store_release(&member->slot->section, member->closed);
     return false;
@@ -84,6 +88,7 @@ static inline void section_leave(struct tks_member *member)
 {
     member->section = 0;
     store_release(&member->slot->section, member->closed);
+    tks_point(POINT_SECTION_LEFT);
 }
 
 #define NO_SLOT UINT32_MAX

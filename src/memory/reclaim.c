@@ -50,8 +50,9 @@ static void filter_load(const struct tks_segment *segment, struct pin_filter *fi
 #endif
     uint64_t high_water = load_acquire(&segment->header->slot_high_water);
     for (uint64_t i = 0; i < high_water && i < segment->slot_count; i++)
-        if (load_acquire(&segment->slots[i].use) != SLOT_UNUSED)
+        if (use_kind(load_acquire(&segment->slots[i].use)) != SLOT_UNUSED)
             filter_slot(filter, &segment->slots[i]);
+    tks_point(POINT_RECLAIM_FILTERED);
 }
 
 static bool filter_has(const struct pin_filter *filter, uint64_t granule)
@@ -96,8 +97,10 @@ bool tks_retire_exact(struct tks_member *member, const struct tks_block_ref *ref
      */
     uint64_t retired = block_state(BLOCK_RETIRED, block_plain(ref->state), member_tag(member),
                                    load_ordered(&header->epoch));
+    tks_point(POINT_RETIRE_BEFORE);
     if (!compare_and_swap(block_word(member->segment, ref->slab, ref->index), ref->state, retired))
         return false;
+    tks_point(POINT_RETIRE_MARKED);
     member->retired_since_collect++;
     if (member->limbo_count == LIMBO_BLOCKS) {
         /* A list can be dropped, a block cannot be lost: a scan of the state table finds it. */
@@ -109,6 +112,7 @@ bool tks_retire_exact(struct tks_member *member, const struct tks_block_ref *ref
         &member->limbo[(member->limbo_first + member->limbo_count++) % LIMBO_BLOCKS];
     *entry = *ref;
     entry->state = retired;
+    tks_point(POINT_RETIRE_LISTED);
     return true;
 }
 
@@ -143,6 +147,7 @@ static void drain_limbo(struct tks_member *member, unsigned budget)
     struct pin_filter filter;
     filter_load(segment, &filter);
     const struct kept kept = kept_now(segment->header);
+    tks_point(POINT_RECLAIM_DUE);
     for (unsigned i = 0; i < due; i++) {
         struct tks_block_ref ref = member->limbo[member->limbo_first++ % LIMBO_BLOCKS];
         member->limbo_count--;
@@ -167,12 +172,15 @@ static void renew_section(struct tks_member *member)
 void tks_collect(struct tks_member *member)
 {
     member->retired_since_collect = 0;
+    tks_point(POINT_COLLECT_BEGUN);
     renew_section(member);
     if (member->limbo_count >= LIMBO_HIGH)
         tks_epoch_push(member, false);
     else if (++member->collects % ADVANCE_EVERY == 0)
         tks_epoch_advance(member);
+    tks_point(POINT_COLLECT_DRAINS);
     drain_limbo(member, COLLECT_BLOCKS);
+    tks_point(POINT_COLLECT_DRAINED);
 }
 
 static bool reclaimable(const struct tks_segment *segment, const struct pin_filter *filter,
@@ -193,6 +201,7 @@ static uint64_t free_batch(struct tks_member *member, const struct tks_block_ref
     filter_load(segment, &filter);
     const struct kept kept = kept_now(segment->header);
     uint64_t epoch = load_ordered(&segment->header->epoch);
+    tks_point(POINT_RECLAIM_SCANNED);
     uint64_t freed = 0;
     for (unsigned i = 0; i < count; i++)
         if (reclaimable(segment, &filter, &kept, epoch, &batch[i]))
@@ -235,18 +244,22 @@ uint64_t tks_reclaim_slabs(struct tks_member *member, uint64_t first, uint64_t c
 
 void tks_limbo_flush(struct tks_member *member)
 {
+    tks_point(POINT_FLUSH_BEGUN);
     for (int i = 0; i < 3; i++)
         tks_epoch_advance(member);
     drain_limbo(member, LIMBO_BLOCKS);
+    tks_point(POINT_FLUSH_DRAINED);
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
         uint32_t slab = member->current_slab[class];
         if (slab != NO_SLAB)
             store_relaxed(&member->segment->slabs[slab].has_free, 1);
         member->current_slab[class] = NO_SLAB;
+        tks_point(POINT_FLUSH_CLASS);
         for (struct tks_ready *ready = &member->ready[class]; ready->count;)
             tks_block_free(member, &ready->blocks[--ready->count]);
     }
     if (member->limbo_count)
         store_relaxed(&member->segment->header->stray_retired, 1);
     member->limbo_count = 0;
+    tks_point(POINT_FLUSH_ENDED);
 }

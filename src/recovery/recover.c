@@ -16,7 +16,20 @@
 #define SLOTS_PER_THREAD 1024u
 #define RECOVER_TRIES 1000
 
-static _Thread_local unsigned slots_held;
+/* Slots this thread holds in this process: a forked child begins with none, whatever it inherits.
+ */
+static unsigned *slots_held(const struct tks_segment *segment)
+{
+    static _Thread_local struct {
+        uint64_t process;
+        unsigned count;
+    } held;
+    if (held.process != segment->process_token) {
+        held.process = segment->process_token;
+        held.count = 0;
+    }
+    return &held.count;
+}
 
 /* ---- One dead slot ------------------------------------------------------------------------- */
 
@@ -54,44 +67,50 @@ static bool named(const struct estate *estate, enum pin pin, const struct tks_bl
                                 load_acquire(&estate->slot->words[LOG_HASH]), ref->granule);
 }
 
-/* Retire the block a pin of the dead names if nothing else does. */
-static void settle_block(struct estate *estate, enum pin pin, bool is_new)
+/* Retire the block a pin of the dead names if nothing else does. False: expelled again and again,
+ * nothing is decided. */
+static bool settle_block(struct estate *estate, enum pin pin, bool is_new)
 {
     struct tks_member *heir = estate->heir;
     uint64_t word = load_acquire(&estate->slot->words[pin]);
     uint64_t granule = pin_granule(word);
 #ifdef TKS_PLANT_NO_RECOVERY
-    return;
+    return true;
 #endif
     if (!word || !(is_new || (word & PIN_VALIDATED)) ||
         !granule_in_range(heir->segment, granule, GRANULE_BYTES) || pin_index(word) >= SLAB_STATES)
-        return;
+        return true;
     uint64_t slab = (granule - heir->segment->first_granule) / SLAB_GRANULES;
     struct tks_block_ref ref = {granule, (uint32_t)slab, pin_index(word),
                                 load_acquire(block_word(heir->segment, slab, pin_index(word)))};
     struct tks_block_ref now;
+    tks_point(POINT_RECOVER_BLOCK);
     if (block_kind(ref.state) != BLOCK_ALLOCATED ||
         (is_new && block_slot(ref.state) != estate->dead))
-        return;
+        return true;
     if (!tks_block_find(heir->segment, granule, &now) || now.index != ref.index) {
         /* Taken after the slab had changed its class; its taker would have put it back. */
         if (is_new)
             compare_and_swap(block_word(heir->segment, slab, ref.index), ref.state,
                              block_state(BLOCK_FREE, 0, 0, 0));
-        return;
+        return true;
     }
     for (int i = 0; i < RECOVER_TRIES; i++) {
         if (!section_enter(heir))
             continue;
         bool keep = named(estate, pin, &ref);
+        tks_point(POINT_RECOVER_NAMED);
         bool intact = section_intact(heir);
         section_leave(heir);
         if (!intact)
             continue;
+        tks_point(POINT_RECOVER_DECIDED);
         if (!keep)
             tks_retire_exact(heir, &ref);
-        return;
+        tks_point(POINT_RECOVER_BLOCK_SETTLED);
+        return true;
     }
+    return false;
 }
 
 static const struct {
@@ -101,36 +120,51 @@ static const struct {
                      {PIN_BLOCK, false},     {PIN_ENTRY, false},     {PIN_MOVE_PIECE, false},
                      {PIN_MOVE_BLOCK, false}};
 
-static void recover_slot(struct tks_member *heir, unsigned index)
+/* False: not all could be decided; the log stands as it was, for a later heir. */
+static bool recover_slot(struct tks_member *heir, unsigned index)
 {
     struct tks_segment *segment = heir->segment;
     struct slot *slot = &segment->slots[index];
     struct estate estate = {heir, index, slot, NULL};
+    tks_point(POINT_RECOVER_BEGUN);
     /* A false death would show here: the owner checks both words. */
     fetch_add(&slot->generation, 1);
     heir->generation = load_relaxed(&heir->slot->generation);
+    tks_point(POINT_RECOVER_NUMBERED);
     store_release(&slot->section, SECTION_DEAD);
+    tks_point(POINT_RECOVER_MARKED_DEAD);
     /* An heir to its own slot opens sections in it: the pins there count until the end. */
-    const uint64_t closed = heir->closed;
     if (heir->slot == slot)
         heir->closed = SECTION_DEAD;
     uint64_t snapshot = load_ordered(&segment->header->snapshot);
     if (snapshot_phase(snapshot) != SNAPSHOT_NONE && snapshot_slot(snapshot) == index)
         compare_and_swap(&segment->header->snapshot, snapshot, 0);
+    tks_point(POINT_RECOVER_SNAPSHOT_CLEARED);
     uint64_t slab = load_acquire(&slot->words[LOG_SLAB]);
     if (slab)
         tks_slab_recover(heir, index, slab - 1);
+    tks_point(POINT_RECOVER_SLAB_DONE);
     uint64_t plugin = load_acquire(&slot->words[LOG_PLUGIN]);
     if (plugin)
         estate.plugin = tks_registry_plugin(segment, plugin);
+    tks_point(POINT_RECOVER_PLUGIN_FOUND);
     for (size_t i = 0; i < sizeof(logged_blocks) / sizeof(logged_blocks[0]); i++)
-        settle_block(&estate, logged_blocks[i].pin, logged_blocks[i].is_new);
-    for (unsigned i = 0; i < SLOT_WORDS; i++)
+        if (!settle_block(&estate, logged_blocks[i].pin, logged_blocks[i].is_new))
+            return false;
+    tks_point(POINT_RECOVER_BLOCKS_DONE);
+    /* What it had retired itself only its own list named. */
+    store_relaxed(&segment->header->stray_retired, 1);
+    for (unsigned i = 0; i < SLOT_WORDS; i++) {
         store_release(&slot->words[i], 0);
-    heir->closed = closed;
+        tks_point(POINT_RECOVER_WORD_CLEARED);
+    }
+    if (heir->slot == slot)
+        heir->closed = SECTION_IDLE;
     store_release(&slot->section, SECTION_IDLE);
-    if (load_acquire(&slot->use) == SLOT_STATE)
-        fetch_add(&segment->header->recovered, 1);
+    tks_point(POINT_RECOVER_SECTION_CLEARED);
+    tks_slot_recovered(slot);
+    tks_point(POINT_RECOVER_COUNTED);
+    return true;
 }
 
 unsigned tks_recover_dead(struct tks_member *member)
@@ -144,11 +178,13 @@ unsigned tks_recover_dead(struct tks_member *member)
         enum tks_slot_claim claim = tks_slot_claim(segment, (unsigned)i);
         if (claim == SLOT_TAKEN)
             continue;
-        if (claim == SLOT_INHERITED) {
-            recover_slot(member, (unsigned)i);
-            recovered++;
+        if (claim == SLOT_INHERITED && !recover_slot(member, (unsigned)i)) {
+            tks_slot_abandon(segment, (unsigned)i);
+            continue;
         }
+        recovered += claim == SLOT_INHERITED;
         tks_slot_release(segment, (unsigned)i);
+        tks_point(POINT_RECOVER_RELEASED);
     }
     return recovered;
 }
@@ -164,23 +200,33 @@ static void raise_high_water(struct header *header, uint64_t count)
     }
 }
 
-static void adopt(struct tks_member *member, unsigned index, enum slot_use use, bool inherited)
+/* False: what its dead owner left could not be settled; the slot is left to others. */
+static bool adopt(struct tks_member *member, unsigned index, enum slot_use use, bool inherited)
 {
     struct tks_segment *segment = member->segment;
     member->index = index;
     member->slot = &segment->slots[index];
+    member->closed = SECTION_IDLE;
+    tks_point(POINT_JOIN_CLAIMED);
     raise_high_water(segment->header, (uint64_t)index + 1);
-    if (inherited)
-        recover_slot(member, index);
+    tks_point(POINT_JOIN_SEEN);
+    if (inherited && !recover_slot(member, index)) {
+        tks_slot_abandon(segment, index);
+        return false;
+    }
+    tks_point(POINT_JOIN_INHERITED);
     member->generation = load_acquire(&member->slot->generation);
     store_release(&member->slot->owner_pid, (uint64_t)getpid());
-    store_release(&member->slot->use, use);
+    tks_slot_use(member->slot, use);
+    tks_point(POINT_JOIN_ADOPTED);
+    return true;
 }
 
 int tks_member_join(struct tks_segment *segment, enum slot_use use, struct tks_member **result)
 {
-    if (slots_held >= SLOTS_PER_THREAD)
-        return tks_fail(TKS_BUSY, "this thread has %u states open already", slots_held);
+    unsigned *held = slots_held(segment);
+    if (*held >= SLOTS_PER_THREAD)
+        return tks_fail(TKS_BUSY, "this thread has %u states open already", *held);
     struct tks_member *member = calloc(1, sizeof(*member));
     if (!member)
         return tks_fail(TKS_NO_SPACE, "no memory for a state of segment \"%s\"", segment->name);
@@ -190,10 +236,9 @@ int tks_member_join(struct tks_segment *segment, enum slot_use use, struct tks_m
     uint64_t usable = segment->slot_count - (use == SLOT_VISITOR ? 0 : VISITOR_SLOTS);
     for (uint64_t i = 0; i < usable; i++) {
         enum tks_slot_claim claim = tks_slot_claim(segment, (unsigned)i);
-        if (claim == SLOT_TAKEN)
+        if (claim == SLOT_TAKEN || !adopt(member, (unsigned)i, use, claim == SLOT_INHERITED))
             continue;
-        adopt(member, (unsigned)i, use, claim == SLOT_INHERITED);
-        slots_held++;
+        ++*held;
         *result = member;
         return TKS_OK;
     }
@@ -207,12 +252,16 @@ void tks_member_leave(struct tks_member *member)
     struct slot *slot = member->slot;
     if (member->section)
         section_leave(member);
+    tks_point(POINT_LEAVE_BEGUN);
     /* Borrows and pins end first: they may be what holds our own blocks back. */
     for (unsigned i = 0; i < SLOT_WORDS; i++)
         store_release(&slot->words[i], 0);
+    tks_point(POINT_LEAVE_WORDS_CLEARED);
     tks_limbo_flush(member);
+    tks_point(POINT_LEAVE_FLUSHED);
     store_release(&slot->section, 0);
     tks_slot_release(member->segment, member->index);
-    slots_held--;
+    tks_point(POINT_LEAVE_LEFT);
+    --*slots_held(member->segment);
     free(member);
 }

@@ -12,7 +12,8 @@
  *
  * Only validated pins count: one that was written and never validated may name a block that was
  * somebody else's before the pin could be seen. The dead slot's pins protect until its words
- * are cleared, which is the last step; an heir that dies leaves everything as it was for the next.
+ * are cleared, which is the last step; an heir that dies, or is expelled too often to decide,
+ * leaves everything as it was for the next. A death is counted by the store that ends its recovery.
  */
 #ifndef TKS_RECOVERY_RECOVER_H
 #define TKS_RECOVERY_RECOVER_H

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define LAYOUT_MAGIC 0x65746174736b6374ull /* "tckstate" read as little endian */
-#define LAYOUT_VERSION 1u
+#define LAYOUT_VERSION 2u
 #define LAYOUT_BYTE_ORDER 0x01020304u
 
 #define GRANULE_BYTES 64u
@@ -285,6 +285,21 @@ struct plugin {
 /* keeper: an open store; visitor: a short call such as stats */
 enum slot_use { SLOT_UNUSED = 0, SLOT_KEEPER = 1, SLOT_STATE = 2, SLOT_VISITOR = 3 };
 
+/* use 3 | states that died in the slot and were recovered 61. In one word, so that the store that
+ * ends a recovery is the one that counts it: an heir's heir neither repeats nor forgets it. */
+static inline uint64_t use_word(enum slot_use use, uint64_t recovered)
+{
+    return (uint64_t)use | recovered << 3;
+}
+static inline enum slot_use use_kind(uint64_t word)
+{
+    return (enum slot_use)(word & 7);
+}
+static inline uint64_t use_recovered(uint64_t word)
+{
+    return word >> 3;
+}
+
 /* section: 0 idle, epoch << 1 | 1 active, or one of these even words. Only an idle slot has no pins
  * that count. */
 #define SECTION_IDLE 0ull
@@ -345,13 +360,22 @@ struct slot {
         pthread_mutex_t mutex;
         char mutex_room[48];
     };
-    uint64_t use;
+    uint64_t use;       /* use_word(); only who holds the mutex writes it */
     uint64_t owner_pid; /* for people; proves nothing */
 };
 
 /* ---- Header -------------------------------------------------------------------------------- */
 
 enum lifecycle { LIFE_LIVE = 1, LIFE_DESTROYING = 2, LIFE_DESTROYED = 3 };
+
+static inline uint64_t life_word(enum lifecycle life, uint64_t token)
+{
+    return (uint64_t)life | token << 2;
+}
+static inline enum lifecycle life_of(uint64_t word)
+{
+    return (enum lifecycle)(word & 3);
+}
 
 /* phase 2 | slot 13 | epoch 25 | stamp 24: the low bits of when it began and of its stamp, which
  * are made whole from the header's epoch and era, as both only grow (snapshot_epoch_of(),
@@ -428,14 +452,13 @@ struct header {
     uint64_t next_version;
     uint64_t pad4[7];
 
-    uint64_t recovered;
     uint64_t evicted;
     uint64_t snapshot_beat; /* the snapshot's holder moves it on */
     uint64_t commit_hint;   /* first slab that may be uncommitted */
     uint64_t empty_hint;    /* first slab that may be empty */
     uint64_t
         stray_retired; /* blocks dropped from a full limbo or left by the dead: scan for them */
-    uint64_t pad5[2];
+    uint64_t pad5[3];
 
     uint64_t registry[REGISTRY_BUCKETS]; /* plugin chains, granules */
 };

@@ -7,6 +7,7 @@
 #include "base/process.h"
 #include "segment/slot.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -21,6 +22,8 @@
 
 #define SHM_FOLDER "/dev/shm"
 #define OPEN_ATTEMPTS 100
+/* What the name of a segment that is being removed goes on with. */
+#define ASIDE ".removed."
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -138,17 +141,55 @@ static int fill_segment(int fd, const struct geometry *geometry)
         error = commit_range(fd, geometry->slabs_offset, group * SLAB_BYTES);
     if (error)
         return error;
+    tks_point(POINT_CREATE_COMMITTED);
     char *base = mmap(NULL, geometry->slabs_offset, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
         return errno;
     struct header *header = (struct header *)(void *)base;
     error = fill_header(header, geometry);
     struct slot *slots = (struct slot *)(void *)(base + geometry->slots_offset);
+    tks_point(POINT_CREATE_HEADER);
     for (uint64_t i = 0; !error && i < geometry->slots; i++)
         error = tks_slot_init(&slots[i]);
+    tks_point(POINT_CREATE_SLOTS);
     fill_slabs(base, geometry);
     munmap(base, geometry->slabs_offset);
     return error;
+}
+
+/* Whether the file is a segment whose removal was decided. */
+static bool is_destroyed(const char *path)
+{
+    enum {
+        MAGIC = offsetof(struct header, magic) / 8,
+        LIFE = offsetof(struct header, lifecycle) / 8
+    };
+    uint64_t words[LIFE + 1];
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    bool whole = pread(fd, words, sizeof(words), 0) == (ssize_t)sizeof(words);
+    close(fd);
+    return whole && words[MAGIC] == LAYOUT_MAGIC && life_of(words[LIFE]) == LIFE_DESTROYED;
+}
+
+/* Remove what removers of the name moved aside before they were killed (tks_segment_unlink()). One
+ * that is at work finds its file gone and has nothing left to do. */
+static void finish_removals(const char *name)
+{
+    char prefix[256], path[512];
+    int len = snprintf(prefix, sizeof(prefix), "%.200s" ASIDE, name);
+    DIR *folder = opendir(SHM_FOLDER);
+    const struct dirent *entry;
+    while (folder && (entry = readdir(folder))) {
+        if (strncmp(entry->d_name, prefix, (size_t)len))
+            continue;
+        snprintf(path, sizeof(path), SHM_FOLDER "/%s", entry->d_name);
+        if (is_destroyed(path))
+            unlink(path);
+    }
+    if (folder)
+        closedir(folder);
 }
 
 /* TKS_OK: a segment of that name exists now, ours or a faster creator's. */
@@ -164,17 +205,22 @@ static int create(const struct tks_segment_options *options, const char *path)
     if (fd < 0)
         return tks_fail_errno(errno, "cannot create a file in " SHM_FOLDER " for segment \"%s\"",
                               options->name);
+    tks_point(POINT_CREATE_FILE);
     int error = ftruncate(fd, (off_t)options->size_bytes) ? errno : 0;
+    tks_point(POINT_CREATE_SIZED);
     if (!error)
         error = fill_segment(fd, &geometry);
     if (!error && options->has_group && fchown(fd, (uid_t)-1, options->group))
         error = errno;
     if (!error && fchmod(fd, options->mode))
         error = errno;
+    tks_point(POINT_CREATE_FILLED);
     char link_path[64];
     snprintf(link_path, sizeof(link_path), "/proc/self/fd/%d", fd);
+    tks_point(POINT_CREATE_BEFORE_LINK);
     if (!error && linkat(AT_FDCWD, link_path, AT_FDCWD, path, AT_SYMLINK_FOLLOW) && errno != EEXIST)
         error = errno;
+    tks_point(POINT_CREATE_LINKED);
     close(fd);
     return error ? tks_fail_errno(error, "cannot create segment \"%s\"", options->name) : TKS_OK;
 }
@@ -250,6 +296,7 @@ static int map_checked(const struct tks_segment_options *options, int fd, const 
     char *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (base == MAP_FAILED)
         return tks_fail_errno(errno, "cannot map segment \"%s\"", options->name);
+    tks_point(POINT_ATTACH_MAPPED);
     int result_status = check_header(options->name, (struct header *)(void *)base, bytes);
     struct tks_segment *segment = NULL;
     if (!result_status) {
@@ -295,6 +342,7 @@ static int attach_fd(const struct tks_segment_options *options, int fd, struct t
         segment->next = tks_process->mappings;
         tks_process->mappings = segment;
     }
+    tks_point(POINT_ATTACH_CHECKED);
     segment->references++;
     *result = segment;
     return TKS_OK;
@@ -320,6 +368,7 @@ int tks_segment_open(const struct tks_segment_options *options, struct tks_segme
     path_of(options->name, path);
     for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
         int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+        tks_point(POINT_ATTACH_OPENED);
         if (fd >= 0) {
             int status = attach_fd(options, fd, segment);
             if (status)
@@ -333,6 +382,7 @@ int tks_segment_open(const struct tks_segment_options *options, struct tks_segme
                             options->name);
         if (errno != ENOENT)
             return tks_fail_errno(errno, "cannot open segment \"%s\"", options->name);
+        finish_removals(options->name);
         if (options->existing)
             return tks_fail(TKS_NOT_FOUND, "there is no segment \"%s\"", options->name);
         int status = create(options, path);
@@ -367,24 +417,28 @@ int tks_segment_unlink(const struct tks_segment *segment)
     int error = random_words(id, sizeof(id));
     if (error)
         return tks_fail_errno(error, "cannot remove segment \"%s\"", segment->name);
-    snprintf(aside, sizeof(aside), SHM_FOLDER "/%.200s.removed.%016llx%016llx", segment->name,
+    snprintf(aside, sizeof(aside), SHM_FOLDER "/%.200s" ASIDE "%016llx%016llx", segment->name,
              (unsigned long long)id[0], (unsigned long long)id[1]);
     struct stat status;
     if (lstat(path, &status) || status.st_dev != segment->device || status.st_ino != segment->inode)
         return TKS_OK; /* gone, or another segment's by now */
+    tks_point(POINT_UNLINK_FOUND);
     /* unlink(2) takes a name, not an inode: move it aside, look what it was, put a stranger back.
      */
     if (renameat2(AT_FDCWD, path, AT_FDCWD, aside, RENAME_NOREPLACE))
         return errno == ENOENT
                    ? TKS_OK
                    : tks_fail_errno(errno, "cannot remove segment \"%s\"", segment->name);
+    tks_point(POINT_UNLINK_ASIDE);
     if (!lstat(aside, &status) &&
         (status.st_dev != segment->device || status.st_ino != segment->inode)) {
         renameat2(AT_FDCWD, aside, AT_FDCWD, path, RENAME_NOREPLACE);
         return TKS_OK;
     }
+    tks_point(POINT_UNLINK_BEFORE);
     if (unlink(aside) && errno != ENOENT)
         return tks_fail_errno(errno, "cannot remove segment \"%s\"", segment->name);
+    tks_point(POINT_UNLINK_DONE);
     return TKS_OK;
 }
 
@@ -429,11 +483,13 @@ int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t cou
         error = commit_range(segment->fd, slabs_at, count * SLAB_BYTES);
     if (error)
         return tks_fail_errno(error, "cannot commit memory to segment \"%s\"", segment->name);
+    tks_point(POINT_COMMIT_MEMORY);
     /* Page tables in one go instead of a fault per page; a kernel without it faults them in. */
     const uint64_t page = states_at & ~(uint64_t)4095;
     (void)madvise(segment->base + page, states_at + count * SLAB_STATES * 8 - page,
                   MADV_POPULATE_WRITE);
     (void)madvise(segment->base + slabs_at, count * SLAB_BYTES, MADV_POPULATE_WRITE);
+    tks_point(POINT_COMMIT_POPULATED);
     for (uint64_t i = first; i < first + count; i++)
         compare_and_swap(&segment->slabs[i].word, slab_word(SLAB_UNCOMMITTED, 0, 0, 0),
                          slab_word(SLAB_EMPTY, 0, 0, 0));

@@ -10,6 +10,7 @@
 #define TKS_SEGMENT_SEGMENT_H
 
 #include "base/atomic.h"
+#include "base/point.h"
 #include "segment/layout.h"
 
 #include <sys/types.h>

@@ -48,7 +48,7 @@ bool tks_slot_dead(const struct slot *slot)
     unsigned word = lock_word(slot);
     if (word & FUTEX_TID_MASK)
         return false;
-    return (word & FUTEX_OWNER_DIED) || load_acquire(&slot->use) != SLOT_UNUSED;
+    return (word & FUTEX_OWNER_DIED) || use_kind(load_acquire(&slot->use)) != SLOT_UNUSED;
 }
 
 enum tks_slot_claim tks_slot_claim(struct tks_segment *segment, unsigned index)
@@ -64,18 +64,49 @@ enum tks_slot_claim tks_slot_claim(struct tks_segment *segment, unsigned index)
     if ((lock_word(slot) & FUTEX_TID_MASK) ||
         __atomic_load_n(&slot->mutex.__data.__kind, __ATOMIC_RELAXED) != kind)
         return SLOT_TAKEN;
+    tks_point(POINT_SLOT_LOOKED_FREE);
     int error = pthread_mutex_trylock(&slot->mutex);
+    tks_point(POINT_SLOT_LOCKED);
     if (error == EOWNERDEAD)
         error = pthread_mutex_consistent(&slot->mutex);
     if (error)
         return SLOT_TAKEN;
+    tks_point(POINT_SLOT_CLAIMED);
     /* A use that was not cleared is a log that was not worked off, whatever the mutex says. */
-    return load_acquire(&slot->use) == SLOT_UNUSED ? SLOT_CLEAN : SLOT_INHERITED;
+    return use_kind(load_acquire(&slot->use)) == SLOT_UNUSED ? SLOT_CLEAN : SLOT_INHERITED;
+}
+
+void tks_slot_use(struct slot *slot, enum slot_use use)
+{
+    store_release(&slot->use, use_word(use, use_recovered(load_relaxed(&slot->use))));
+}
+
+void tks_slot_recovered(struct slot *slot)
+{
+    uint64_t word = load_relaxed(&slot->use);
+    bool counts = use_kind(word) == SLOT_STATE;
+    store_release(&slot->use, use_word(SLOT_UNUSED, use_recovered(word) + counts));
+}
+
+uint64_t tks_slots_recovered(const struct tks_segment *segment)
+{
+    uint64_t recovered = 0;
+    for (uint64_t i = 0; i < segment->slot_count; i++)
+        recovered += use_recovered(load_acquire(&segment->slots[i].use));
+    return recovered;
 }
 
 void tks_slot_release(struct tks_segment *segment, unsigned index)
 {
     struct slot *slot = &segment->slots[index];
-    store_release(&slot->use, SLOT_UNUSED);
+    tks_slot_use(slot, SLOT_UNUSED);
+    tks_point(POINT_SLOT_UNUSED);
     pthread_mutex_unlock(&slot->mutex);
+    tks_point(POINT_SLOT_RELEASED);
+}
+
+void tks_slot_abandon(struct tks_segment *segment, unsigned index)
+{
+    pthread_mutex_unlock(&segment->slots[index].mutex);
+    tks_point(POINT_SLOT_ABANDONED);
 }

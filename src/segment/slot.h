@@ -30,6 +30,18 @@ enum tks_slot_claim tks_slot_claim(struct tks_segment *segment, unsigned index);
 /** Give the slot back. Only by the owning thread. */
 void tks_slot_release(struct tks_segment *segment, unsigned index);
 
+/** Let go of a slot whose log is not worked off: it is as dead as before, for the next heir. */
+void tks_slot_abandon(struct tks_segment *segment, unsigned index);
+
+/** Say what our slot is used for. */
+void tks_slot_use(struct slot *slot, enum slot_use use);
+
+/** End the recovery of a slot we inherited, and count it if a state died in it. */
+void tks_slot_recovered(struct slot *slot);
+
+/** States that died and were recovered, in all slots. */
+uint64_t tks_slots_recovered(const struct tks_segment *segment);
+
 /** Whether a living thread holds the slot (as of some instant during the call). */
 bool tks_slot_alive(const struct slot *slot);
 

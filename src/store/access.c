@@ -146,6 +146,7 @@ static int read_once(struct shm_state *state, const struct tks_name *name, tks_k
     struct tks_session *session = &state->session;
     struct view view;
     int seen = look(session, name, &view);
+    tks_point(POINT_READ_LOOKED);
     reading->version = 0;
     if (seen != VIEW_PRESENT) {
         reading->len = 0;
@@ -166,6 +167,7 @@ static int read_once(struct shm_state *state, const struct tks_name *name, tks_k
     bool fits = reading->peek || reading->len <= reading->cap;
     if (fits && !reading->peek)
         copy_from_shared(reading->buf, view_value(&view), reading->len);
+    tks_point(POINT_READ_COPIED);
     if (!section_intact(session->member))
         return VIEW_AGAIN;
     if (prepared)
@@ -403,6 +405,7 @@ int tks_shm_tick_begin(tks_state *base, const int64_t *now_ms)
     for (int i = 0; i < SESSION_TRIES; i++) {
         if (tks_unlikely(!section_enter(session->member)))
             continue;
+        tks_point(POINT_TICK_BEGUN);
         session->in_tick = true;
         session->member->closed = SECTION_PAUSED;
         state->tick_serial = state->serial;
@@ -423,10 +426,12 @@ int tks_shm_tick_end(tks_state *base)
         return tks_fail(TKS_INVALID, "tks_tick_end without a tick");
     session->member->closed = SECTION_IDLE;
     section_leave(session->member);
+    tks_point(POINT_TICK_LEFT);
     state->tick_serial = NO_SERIAL;
     session->in_tick = session->now_known = session->caller_clock = false;
     while (state->borrows)
         pin_store(session->member, (enum pin)(PIN_BORROW + --state->borrows), 0);
+    tks_point(POINT_TICK_RETURNED);
     return TKS_OK;
 }
 
@@ -445,11 +450,13 @@ static int borrow_once(struct shm_state *state, const struct tks_name *name, str
     }
     enum pin pin = (enum pin)(PIN_BORROW + state->borrows);
     pin_store(member, pin, pin_word(view->found.granule, 0));
+    tks_point(POINT_BORROW_PINNED);
     fence_full(); /* G, pairs with H in reclaim.c */
     if (load_acquire(&session->plugin->base) == view->found.place.base &&
         load_acquire(view->found.place.head) == view->found.word && section_intact(member))
         return VIEW_PRESENT;
     pin_store(member, pin, 0);
+    tks_point(POINT_BORROW_AGAIN);
     return VIEW_AGAIN;
 }
 
@@ -484,6 +491,7 @@ int tks_shm_borrow(tks_state *base, const char *key, tks_key *prepared, const vo
             tks_purge(session, &name, expired);
         if (status != VIEW_PRESENT)
             return status == VIEW_ABSENT ? absent(key, &name) : status;
+        tks_point(POINT_BORROWED);
         state->borrows++;
         *value = view_value(&view);
         if (len)

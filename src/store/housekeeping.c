@@ -29,6 +29,7 @@ static struct tks_segment *segment_of(tks_store *store)
 static int visit_segment(struct tks_segment *segment, struct tks_member **member)
 {
     int status = tks_member_join(segment, SLOT_VISITOR, member);
+    tks_point(POINT_VISIT_JOINED);
     if (!status)
         tks_recover_dead(*member);
     return status;
@@ -168,7 +169,7 @@ static void count_slots(const struct tks_member *member, struct tks_stats *stats
         const struct slot *slot = &segment->slots[i];
         if (!tks_slot_alive(slot))
             continue;
-        uint64_t use = load_acquire(&slot->use);
+        enum slot_use use = use_kind(load_acquire(&slot->use));
         stats->states += use == SLOT_STATE;
         stats->stores += use == SLOT_KEEPER;
     }
@@ -180,7 +181,7 @@ static void describe(const struct tks_segment *segment, struct tks_stats *stats)
     struct stat file;
     stats->size_bytes = segment->size_bytes;
     stats->slots = segment->slot_count - VISITOR_SLOTS;
-    stats->recovered = load_ordered(&header->recovered);
+    stats->recovered = tks_slots_recovered(segment);
     stats->evicted = load_ordered(&header->evicted);
     stats->epoch = load_ordered(&header->epoch);
     stats->snapshot_era = load_ordered(&header->era);
@@ -224,7 +225,9 @@ static void purge_items(struct sweep *sweep, const struct tks_batch *batch)
         if (!session_expired(&sweep->session, item->deadline))
             continue;
         struct tks_name name = make_name(item_key(item), meta_key_len(item->meta));
+        tks_point(POINT_PURGE_BEFORE);
         tks_purge(&sweep->session, &name, item->version);
+        tks_point(POINT_PURGE_AFTER);
         sweep->purged++;
     }
 }
@@ -234,6 +237,7 @@ static void prune_bucket(void *arg, uint64_t hash)
     struct sweep *sweep = arg;
     struct tks_name name = {"", 0, hash};
     struct tks_operation operation = {.change = CHANGE_PRUNE, .name = &name};
+    tks_point(POINT_PRUNE_BEFORE);
     tks_operate(&sweep->session, &operation);
 }
 
@@ -261,6 +265,7 @@ int tks_sweep_segment(struct tks_member *member, uint64_t *purged)
     struct sweep sweep = {.member = member};
     tks_recover_dead(member);
     int status = tks_registry_each(member->segment, sweep_plugin, &sweep);
+    tks_point(POINT_SWEEP_ENDS);
     tks_collect(member);
     if (purged)
         *purged = sweep.purged;
@@ -451,19 +456,30 @@ static int tidy_plugin(void *arg, struct plugin *plugin, uint64_t granule)
 {
     struct tks_member *member = arg;
     pin_store(member, LOG_PLUGIN, granule);
+    tks_point(POINT_CHECK_LOGGED);
     tks_index_retire_levels(member, plugin, UINT32_MAX);
     tks_collect(member);
     return TKS_OK;
+}
+
+static void reclaim_found(struct tks_member *member)
+{
+    tks_limbo_flush(member);
+    tks_reclaim_slabs(member, 0, member->segment->slab_count);
 }
 
 static int run_audit(struct tks_member *member, struct tks_check *check)
 {
     struct audit audit = {.member = member, .segment = member->segment};
     int status = tks_registry_each(member->segment, tidy_plugin, member);
-    tks_limbo_flush(member);
-    tks_reclaim_slabs(member, 0, member->segment->slab_count);
+    reclaim_found(member);
+    tks_point(POINT_CHECK_TIDIED);
     int expelled = 0;
     for (int pass = 0; !status && pass < AUDIT_PASSES; pass++) {
+        tks_point(POINT_CHECK_PASS);
+        /* Who died since the last look left blocks that the index does not name. */
+        if (tks_recover_dead(member))
+            reclaim_found(member);
         status = audit_pass(&audit, pass == 0, check);
         if (status == TKS_EVICTED && expelled++ < SESSION_TRIES) {
             status = TKS_OK;
@@ -549,10 +565,13 @@ static int copy_consistent(struct export *export)
         int status = tks_snapshot_begin(export->member, &export->snapshot);
         if (status == TKS_BUSY)
             continue;
+        tks_point(POINT_EXPORT_BEGUN);
         status = tks_registry_each(segment, copy_plugin, export);
+        tks_point(POINT_EXPORT_COPIED);
         tks_snapshot_end(export->member, &export->snapshot);
         if (status != WALK_LOST)
             return status;
+        tks_point(POINT_EXPORT_LOST);
         drop_copies(export);
     }
     return tks_fail(TKS_BUSY, "segment \"%s\": no consistent copy in %d attempts", segment->name,

@@ -85,11 +85,14 @@ static void *keep(void *arg)
     struct tks_member *member = NULL;
     tks_thread_enter();
     int status = tks_member_join(keeper->segment, SLOT_KEEPER, &member);
+    tks_point(POINT_KEEPER_JOINED);
     answer(keeper, status);
     if (status)
         return NULL;
     work(keeper, member);
+    tks_point(POINT_KEEPER_STOPS);
     tks_member_leave(member);
+    tks_point(POINT_KEEPER_LEFT);
     return NULL;
 }
 

@@ -91,11 +91,13 @@ static int take_entry(struct attempt *attempt)
             return status;
         }
         attempt->built = false;
+        tks_point(POINT_OP_TAKEN);
     }
     if (!attempt->built && operation->change != CHANGE_ADD) {
         node_build_entry(granule_words(member->segment, attempt->entry), operation->name,
                          &operation->content);
         attempt->built = true;
+        tks_point(POINT_OP_BUILT);
     }
     return STEP_GO_ON;
 }
@@ -108,6 +110,7 @@ static int take_vector(struct attempt *attempt, uint64_t count)
                         member->segment->name);
     int status = tks_block_take(member, vector_bytes(count), 0, PIN_NEW_VECTOR, &attempt->vector);
     attempt->vector = status ? 0 : attempt->vector;
+    tks_point(POINT_OP_VECTOR_TAKEN);
     return status ? status : STEP_GO_ON;
 }
 
@@ -151,11 +154,13 @@ static uint64_t count_after(const struct attempt *attempt)
 static int plan(struct attempt *attempt)
 {
     const struct tks_found *found = &attempt->found;
+    tks_point(POINT_OP_FOUND);
     if (found->word & HEAD_FROZEN) {
         if (!attempt->open) {
             attempt->careful = true;
             return STEP_AGAIN;
         }
+        tks_point(POINT_OP_FROZEN);
         int status = tks_index_finish(attempt->session->member, attempt->session->plugin,
                                       &found->place, attempt->operation->name->hash);
         return status == TKS_OK || status == TKS_EVICTED ? STEP_AGAIN : status;
@@ -187,6 +192,7 @@ static bool pin_found(struct attempt *attempt)
     store_relaxed(&words[PIN_BLOCK],
                   attempt->old_node ? pin_word(block->granule, block->index) : 0);
     store_relaxed(&words[PIN_ENTRY], in_vector ? pin_word(entry->granule, entry->index) : 0);
+    tks_point(POINT_OP_PINNED);
     return true;
 }
 
@@ -219,6 +225,7 @@ static int protect(struct attempt *attempt)
         attempt->open = true;
     else
         return STEP_AGAIN;
+    tks_point(POINT_OP_ENTERED);
     return still_true(attempt) ? STEP_GO_ON : STEP_AGAIN;
 }
 
@@ -228,6 +235,7 @@ static int settle_old(struct attempt *attempt)
 {
     struct tks_segment *segment = attempt->session->member->segment;
     struct tks_found *found = &attempt->found;
+    tks_point(POINT_OP_VALIDATED);
     if (attempt->old_node) {
         node_settle(segment, granule_words(segment, attempt->old_node));
         return STEP_GO_ON;
@@ -269,6 +277,7 @@ static int decide(struct attempt *attempt)
     struct tks_operation *operation = attempt->operation;
     const struct tks_found *found = &attempt->found;
     const uint64_t *entry = found->entry;
+    tks_point(POINT_OP_OLD_SETTLED);
     attempt->inserted = publishes_entry(operation) && !entry;
     uint64_t version = entry ? load_relaxed(entry + NODE_VERSION) : 0;
     if (!entry && operation->unchecked &&
@@ -382,28 +391,38 @@ static void retire_old(struct attempt *attempt)
     const struct tks_found *found = &attempt->found;
     if (replaces_block(found))
         retire_found(attempt, &attempt->old_block);
+    tks_point(POINT_OP_BLOCK_RETIRED);
     if (found->entry && found->members)
         retire_found(attempt, &attempt->old_entry);
+    tks_point(POINT_OP_ENTRY_RETIRED);
     attempt->entry = 0;
     attempt->vector = 0;
     pin_store(member, PIN_NEW_ENTRY, 0);
     pin_store(member, PIN_NEW_VECTOR, 0);
+    tks_point(POINT_OP_NEW_CLEARED);
 }
 
 static int publish(struct attempt *attempt)
 {
     struct tks_segment *segment = attempt->session->member->segment;
     struct header *header = segment->header;
+    tks_point(POINT_OP_DECIDED);
     uint64_t link = tks_snapshot_link(segment, attempt->found.word);
+    tks_point(POINT_OP_LINKED);
     if (link && !attempt->vector && !publishes_entry(attempt->operation)) {
         attempt->tombstone = true;
+        tks_point(POINT_OP_TOMBSTONE_NEEDED);
         return attempt->operation->change == CHANGE_PRUNE ? TKS_OK : STEP_AGAIN;
     }
     uint64_t word = new_word(attempt, link);
+    tks_point(POINT_OP_NODES_READY);
     validate_pins(attempt);
+    tks_point(POINT_OP_BEFORE_PUBLISH);
     if (!compare_and_swap(attempt->found.place.head, attempt->found.word, word))
         return STEP_AGAIN;
+    tks_point(POINT_OP_PUBLISHED);
     settle_new(attempt, word);
+    tks_point(POINT_OP_NEW_SETTLED);
     if (attempt->vector && !attempt->new_count)
         fetch_add(&header->tombstones, 1);
     retire_old(attempt);
@@ -459,6 +478,7 @@ static int find_memory(struct attempt *attempt, unsigned *slow)
 {
     struct tks_member *member = attempt->session->member;
     bool run = tks_class_of(member->wanted) == CLASS_COUNT;
+    tks_point(POINT_OP_SHORT);
     int status = run ? TKS_NO_SPACE : tks_block_refill(member, member->wanted, false);
     if (!status && *slow < 64) {
         ++*slow;
@@ -467,6 +487,7 @@ static int find_memory(struct attempt *attempt, unsigned *slow)
     if (status && status != TKS_NO_SPACE)
         return status;
     tks_recover_dead(member);
+    tks_point(POINT_OP_SHORT_HARD);
     status = run && *slow >= 2 ? TKS_NO_SPACE : tks_block_refill(member, member->wanted, true);
     ++*slow;
     if (status == TKS_NO_SPACE && !publishes_entry(attempt->operation) && !member->use_reserve) {
@@ -485,9 +506,11 @@ static int between(struct attempt *attempt, int status, unsigned *slow)
     struct tks_member *member = attempt->session->member;
     unpin(member);
     drop_vector(attempt);
+    tks_point(POINT_OP_AGAIN);
     if (status == BLOCK_SLOW) {
         suspend(attempt);
         status = find_memory(attempt, slow);
+        tks_point(POINT_OP_MEMORY_FOUND);
         resume(attempt);
         return status ? status : STEP_AGAIN;
     }
@@ -529,6 +552,7 @@ static void grow(struct attempt *attempt)
     if (tks_likely(!look && !index_moving(session->plugin)))
         return;
     int status = TKS_OK;
+    tks_point(POINT_OP_GROWTH);
     if (look)
         status =
             tks_index_consider_growth(member, session->plugin, &attempt->found.place,
@@ -552,8 +576,10 @@ int tks_operate(struct tks_session *session, struct tks_operation *operation)
     member->use_reserve = false;
     store_relaxed(&member->slot->words[LOG_PLUGIN], session->plugin_granule);
     store_relaxed(&member->slot->words[LOG_HASH], operation->name->hash);
+    tks_point(POINT_OP_LOGGED);
     int status = run(&attempt);
     unpin(member);
+    tks_point(POINT_OP_UNPINNED);
     if (tks_unlikely(attempt.entry != 0))
         tks_block_discard(member, PIN_NEW_ENTRY);
     drop_vector(&attempt);
@@ -561,7 +587,9 @@ int tks_operate(struct tks_session *session, struct tks_operation *operation)
         grow(&attempt);
     if (!session->in_tick)
         suspend(&attempt);
+    tks_point(POINT_OP_LEFT);
     collect_if_due(member);
+    tks_point(POINT_OP_ENDED);
     return status;
 }
 

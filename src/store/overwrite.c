@@ -13,6 +13,7 @@
  * Whatever is unusual is for operation.c: up to 3 nothing has happened that it would not do again,
  * and the block that was taken stays ours, named by the log, which operation.c looks at.
  */
+#include "base/point.h"
 #include "memory/block.h"
 #include "memory/reclaim.h"
 #include "store/operation.h"
@@ -72,8 +73,10 @@ static void let_go(struct tks_session *session)
 {
     pin_store(session->member, PIN_PIECE, 0);
     pin_store(session->member, PIN_BLOCK, 0);
+    tks_point(POINT_PLAIN_UNPINNED);
     if (!session->in_tick)
         section_leave(session->member);
+    tks_point(POINT_PLAIN_LEFT);
 }
 
 /* False: somebody else was faster. */
@@ -81,19 +84,25 @@ static bool publish(struct tks_session *session, const struct tks_name *name,
                     const struct tks_content *content, struct overwrite *plain)
 {
     struct tks_member *member = session->member;
+    tks_point(POINT_PLAIN_TAKEN);
     uint64_t *entry = granule_words(member->segment, plain->taken);
     node_build_entry(entry, name, content);
     node_finish(member, entry, 0, 0);
     pin_store(member, PIN_BLOCK, pin_word(plain->old.granule, plain->old.index) | PIN_VALIDATED);
+    tks_point(POINT_PLAIN_BEFORE_PUBLISH);
     uint64_t word = head_word(HEAD_ENTRY, plain->taken, fingerprint_of(name->hash));
     if (tks_unlikely(!compare_and_swap(plain->head, plain->word, word)))
         return false;
+    tks_point(POINT_PLAIN_PUBLISHED);
     node_settle(member->segment, entry);
+    tks_point(POINT_PLAIN_SETTLED);
 #ifndef TKS_PLANT_NO_RETIRE
     if (!tks_retire_exact(member, &plain->old))
         tks_retire(member, plain->old.granule);
 #endif
+    tks_point(POINT_PLAIN_RETIRED);
     pin_store(member, PIN_NEW_ENTRY, 0);
+    tks_point(POINT_PLAIN_DONE);
     return true;
 }
 
@@ -104,9 +113,12 @@ bool tks_overwrite(struct tks_session *session, const struct tks_name *name,
     struct overwrite plain;
     if (!predict(session, name, &plain))
         return false;
+    tks_point(POINT_PLAIN_FOUND);
     pin_target(session, name, &plain);
+    tks_point(POINT_PLAIN_PINNED);
     if (!session->in_tick)
         section_announce(member);
+    tks_point(POINT_PLAIN_ANNOUNCED);
     const uint64_t bytes = entry_bytes(name->len, content->value_len);
     bool done = tks_block_take_ready(member, bytes, PIN_NEW_ENTRY, &plain.taken) &&
                 (session->in_tick || section_confirm(member)) && still_true(session, &plain) &&

@@ -132,16 +132,6 @@ static int parse_uri(const struct tks_uri *text, struct shm_uri *uri)
 
 /* ---- Attaching ----------------------------------------------------------------------------- */
 
-static uint64_t life_word(enum lifecycle life, uint64_t token)
-{
-    return (uint64_t)life | token << 2;
-}
-
-static enum lifecycle life_of(uint64_t word)
-{
-    return (enum lifecycle)(word & 3);
-}
-
 /*
  * We hold a slot, so a destroyer that looks for the living from now on finds us. One that looked
  * before has not finished while the word says DESTROYING: put it back. TKS_NOT_FOUND: too late.
@@ -151,6 +141,7 @@ static int insist_on_life(struct tks_segment *segment)
     fence_full(); /* K, pairs with L in destroy_attached(): slot taken, then word read */
     for (int i = 0; i < OPEN_TRIES; i++) {
         uint64_t word = load_ordered(&segment->header->lifecycle);
+        tks_point(POINT_STORE_LIFE_SEEN);
         switch (life_of(word)) {
         case LIFE_LIVE:
             return TKS_OK;
@@ -158,6 +149,7 @@ static int insist_on_life(struct tks_segment *segment)
             return TKS_NOT_FOUND;
         case LIFE_DESTROYING:
             compare_and_swap(&segment->header->lifecycle, word, life_word(LIFE_LIVE, 0));
+            tks_point(POINT_STORE_LIFE_RESTORED);
             break;
         default:
             return tks_fail(TKS_CORRUPT, "segment \"%s\": damaged life cycle", segment->name);
@@ -200,11 +192,13 @@ static int attach(const struct shm_uri *uri, struct shm_store *store, bool *remo
         return status;
     status = tks_keeper_start(store->segment, uri->sweep_ms, &store->keeper);
     if (!status) {
+        tks_point(POINT_STORE_KEPT);
         status = insist_on_life(store->segment);
         if (status)
             tks_keeper_stop(store->keeper);
         if (status == TKS_NOT_FOUND) {
             *removed = true;
+            tks_point(POINT_STORE_REMOVED);
             tks_segment_unlink(store->segment);
         }
     }
@@ -251,6 +245,7 @@ static void shm_store_close(tks_store *base)
 {
     struct shm_store *store = shm_store_of(base);
     tks_keeper_stop(store->keeper);
+    tks_point(POINT_STORE_CLOSED);
     store->keeper = NULL;
     unreference(store);
 }
@@ -270,20 +265,26 @@ static int destroy_attached(struct tks_member *member)
 {
     struct tks_segment *segment = member->segment;
     uint64_t *life = &segment->header->lifecycle;
+    tks_point(POINT_DESTROY_JOINED);
     tks_recover_dead(member);
     uint64_t mine = life_word(LIFE_DESTROYING, member_new_version(member) & (UINT64_MAX >> 3));
     uint64_t word = load_ordered(life);
+    tks_point(POINT_DESTROY_BEFORE);
     /* A word that another destroyer, who may be stopped, has left is taken over. */
     if (life_of(word) != LIFE_DESTROYED && !compare_and_swap(life, word, mine))
         return tks_fail(TKS_BUSY, "segment \"%s\" is in use", segment->name);
     if (life_of(word) != LIFE_DESTROYED) {
+        tks_point(POINT_DESTROY_MARKED);
         fence_full(); /* L, pairs with K: word written, then slots read */
         bool alive = others_alive(member);
+        tks_point(POINT_DESTROY_LOOKED);
         if (alive || !compare_and_swap(life, mine, life_word(LIFE_DESTROYED, 0))) {
             compare_and_swap(life, mine, life_word(LIFE_LIVE, 0));
+            tks_point(POINT_DESTROY_REFUSED);
             return tks_fail(TKS_BUSY, "segment \"%s\" is in use by others", segment->name);
         }
     }
+    tks_point(POINT_DESTROY_FINAL);
     return tks_segment_unlink(segment);
 }
 
@@ -410,7 +411,9 @@ static int shm_state_open(tks_store *base, const char *plugin, size_t len, tks_s
     struct tks_session *session = &state->session;
     int status = tks_member_join(store->segment, SLOT_STATE, &session->member);
     if (!status) {
+        tks_point(POINT_STATE_JOINED);
         tks_recover_dead(session->member);
+        tks_point(POINT_STATE_RECOVERED);
         status = find_plugin(session->member, plugin, len, &session->plugin_granule);
         if (status)
             tks_member_leave(session->member);
@@ -420,6 +423,7 @@ static int shm_state_open(tks_store *base, const char *plugin, size_t len, tks_s
         return status;
     }
     session->plugin = tks_registry_plugin(store->segment, session->plugin_granule);
+    tks_point(POINT_STATE_PLUGIN);
     state->base.backend = &tks_shm_backend;
     state->serial = fetch_add(&next_serial, 1);
     state->tick_serial = NO_SERIAL;
@@ -441,7 +445,9 @@ static void shm_state_close(tks_state *base)
     if (state->thread == tks_thread_id && !gone) {
         if (state->session.member)
             tks_recover_dead(state->session.member);
+        tks_point(POINT_STATE_CLOSES);
         release_slot(state);
+        tks_point(POINT_STATE_CLOSED);
         unlist(state);
         tks_wiped_free(state, sizeof(*state));
         return;

@@ -61,10 +61,12 @@ static int install(struct tks_member *member, uint64_t *word, uint64_t bytes)
     int status = take_zeroed(member, bytes, &granule);
     if (status)
         return status;
+    tks_point(POINT_GROW_ZEROED);
     if (compare_and_swap(word, 0, granule))
         pin_store(member, PIN_MOVE_NEW, 0);
     else
         tks_block_discard(member, PIN_MOVE_NEW);
+    tks_point(POINT_GROW_INSTALLED);
     return TKS_OK;
 }
 
@@ -97,6 +99,7 @@ int tks_index_consider_growth(struct tks_member *member, struct plugin *plugin,
         (place->level > 1 && load_relaxed(level_word(plugin, place->level - 1)) != LEVEL_GONE) ||
         !(generous || (inserted && crowded(member->segment, plugin, place, hash))))
         return TKS_OK;
+    tks_point(POINT_GROW_CROWDED);
     uint64_t bytes = single_piece(next) ? 8ull << level_bits(next) : directory_words(next) * 8;
     return install(member, level_word(plugin, next), bytes);
 }
@@ -151,10 +154,12 @@ static int find_children(struct tks_member *member, struct move *move, uint64_t 
         return TKS_EVICTED;
     /* The directory cannot be retired while base is below it: pin, then look again. */
     pin_granule_at(member, PIN_MOVE_CHILD_2, directory);
+    tks_point(POINT_GROW_DIRECTORY_PINNED);
     fence_full(); /* G, pairs with H */
     if (load_acquire(&move->plugin->base) != move->level || !section_intact(member))
         return TKS_EVICTED;
     uint64_t *word = granule_words(member->segment, directory) + (move->bucket * 2 >> PIECE_BITS);
+    tks_point(POINT_GROW_PIECE_MISSING);
     int status = load_acquire(word) ? TKS_OK : install(member, word, PIECE_HEADS * 8ull);
     if (status)
         return status;
@@ -175,6 +180,7 @@ static int move_begin(struct tks_member *member, struct move *move)
         return TKS_EVICTED;
     pin_granule_at(member, PIN_MOVE_PIECE, parent_piece);
     pin_granule_at(member, PIN_MOVE_CHILD, piece);
+    tks_point(POINT_GROW_PIECES_PINNED);
     fence_full(); /* G, pairs with H */
     return load_acquire(&move->plugin->base) == move->level && section_intact(member) ? TKS_OK
                                                                                       : TKS_EVICTED;
@@ -191,11 +197,13 @@ static bool pin_head_block(struct tks_member *member, uint64_t *head, uint64_t w
         return false;
     uint64_t pin = pin_word(ref.granule, ref.index);
     pin_store(member, PIN_MOVE_BLOCK, pin);
+    tks_point(POINT_GROW_BLOCK_PINNED);
     fence_full(); /* G, pairs with H */
     if (load_acquire(head) != word || !section_intact(member))
         return false;
     if (retires)
         pin_store(member, PIN_MOVE_BLOCK, pin | PIN_VALIDATED);
+    tks_point(POINT_GROW_BLOCK_VALIDATED);
     return true;
 }
 
@@ -205,6 +213,7 @@ static bool settle_head(struct tks_member *member, uint64_t *head, uint64_t word
     struct tks_segment *segment = member->segment;
     if (head_kind(word) == HEAD_EMPTY_NEW) {
         compare_and_swap(head, word, head_empty(HEAD_EMPTY, load_ordered(&segment->header->era)));
+        tks_point(POINT_GROW_HEAD_SETTLED);
         return false;
     }
     if (!head_names_block(word))
@@ -233,7 +242,9 @@ static unsigned side_of(const struct tks_segment *segment, const struct move *mo
 static void set_child(struct tks_member *member, uint64_t *child, uint64_t word)
 {
     bool built = load_relaxed(&member->slot->words[PIN_MOVE_NEW]) != 0;
+    tks_point(POINT_GROW_CHILD_BEFORE);
     bool won = compare_and_swap(child, 0, word);
+    tks_point(POINT_GROW_CHILD_SET);
     if (built && !won)
         tks_block_discard(member, PIN_MOVE_NEW);
     else
@@ -295,10 +306,13 @@ static int move_vector(struct tks_member *member, struct move *move, uint64_t wo
             pin_store(member, PIN_MOVE_BLOCK, 0);
             return status;
         }
+        tks_point(side ? POINT_GROW_SECOND_SHARE : POINT_GROW_FIRST_SHARE);
         set_child(member, move->child + side, share);
     }
+    tks_point(POINT_GROW_VECTOR_BEFORE_DONE);
     if (compare_and_swap(move->parent, word, HEAD_DONE))
         tks_retire(member, head_granule(word));
+    tks_point(POINT_GROW_VECTOR_DONE);
     pin_store(member, PIN_MOVE_BLOCK, 0);
     return TKS_OK;
 }
@@ -330,9 +344,13 @@ static int move_frozen(struct tks_member *member, struct move *move, uint64_t wo
     }
     if (!section_intact(member))
         return TKS_EVICTED;
+    tks_point(POINT_GROW_CHILDREN_BEFORE);
     compare_and_swap(move->child, 0, shares[0]);
+    tks_point(POINT_GROW_FIRST_CHILD);
     compare_and_swap(move->child + 1, 0, shares[1]);
+    tks_point(POINT_GROW_SECOND_CHILD);
     compare_and_swap(move->parent, word, HEAD_DONE);
+    tks_point(POINT_GROW_DONE);
     return TKS_OK;
 }
 
@@ -341,12 +359,14 @@ static int move_bucket(struct tks_member *member, struct move *move, bool *done)
 {
     const uint64_t *snapshot = &member->segment->header->snapshot;
     pin_store(member, LOG_MOVE_HASH, bucket_hash(move->level, move->bucket) | move->level);
+    tks_point(POINT_GROW_LOGGED);
     for (int i = 0; i < MOVE_TRIES; i++) {
         uint64_t word = load_acquire(move->parent);
         *done = head_kind(word) == HEAD_DONE;
         if (*done)
             return TKS_OK;
         if (word & HEAD_FROZEN) {
+            tks_point(POINT_GROW_FROZEN);
             int status = move_frozen(member, move, word);
             if (status)
                 return status;
@@ -356,6 +376,7 @@ static int move_bucket(struct tks_member *member, struct move *move, bool *done)
             return TKS_OK;
         if (head_kind(word) == HEAD_UNUSED)
             return section_intact(member) ? TKS_CORRUPT : TKS_EVICTED;
+        tks_point(POINT_GROW_BEFORE_FREEZE);
         if (settle_head(member, move->parent, word))
             compare_and_swap(move->parent, word, word | HEAD_FROZEN);
         else if (!section_intact(member))
@@ -381,10 +402,13 @@ static void advance(struct tks_member *member, struct plugin *plugin, uint64_t l
                     uint64_t cursor)
 {
     uint64_t group = cursor >> 8;
+    tks_point(POINT_GROW_CURSOR_BEFORE);
     if (group + 1 < groups_of_level((unsigned)level)) {
         compare_and_swap(&plugin->cursor, cursor, cursor_word(level, group + 1));
+        tks_point(POINT_GROW_CURSOR_MOVED);
         return;
     }
+    tks_point(POINT_GROW_BASE_BEFORE);
     /* Every group before this one was seen wholly DONE by whoever moved the cursor past it. */
     if (compare_and_swap(&plugin->base, level, level + 1))
         tks_index_retire_levels(member, plugin, RETIRE_BUDGET);
@@ -407,6 +431,7 @@ static int move_group(struct tks_member *member, struct plugin *plugin, uint64_t
         move.child += 2;
     }
     move_end(member);
+    tks_point(POINT_GROW_GROUP_ENDED);
     if (all)
         advance(member, plugin, level, cursor);
     return status;
@@ -423,6 +448,7 @@ int tks_index_help(struct tks_member *member, struct plugin *plugin)
         return TKS_OK;
     uint64_t cursor = load_acquire(&plugin->cursor);
     if ((cursor & 0xff) != level) {
+        tks_point(POINT_GROW_CURSOR_LEVEL);
         if ((cursor & 0xff) < level)
             compare_and_swap(&plugin->cursor, cursor, cursor_word(level, 0));
         return TKS_OK;
@@ -442,6 +468,7 @@ int tks_index_finish(struct tks_member *member, struct plugin *plugin,
     if (!status)
         status = move_bucket(member, &move, &done);
     move_end(member);
+    tks_point(POINT_GROW_FINISHED);
     return status;
 }
 
@@ -456,13 +483,17 @@ static void retire_named(struct tks_member *member, uint64_t *word)
         return;
     uint64_t pin = pin_word(granule, ref.index);
     pin_store(member, PIN_MOVE_PIECE, pin);
+    tks_point(POINT_PIECE_PINNED);
     fence_full(); /* G, pairs with H */
     if (load_acquire(word) == granule) {
         pin_store(member, PIN_MOVE_PIECE, pin | PIN_VALIDATED);
+        tks_point(POINT_PIECE_VALIDATED);
         if (compare_and_swap(word, granule, LEVEL_GONE))
             tks_retire(member, granule);
+        tks_point(POINT_PIECE_RETIRED);
     }
     pin_store(member, PIN_MOVE_PIECE, 0);
+    tks_point(POINT_PIECE_UNPINNED);
 }
 
 /* True when all pieces of the directory are gone. */
@@ -474,6 +505,7 @@ static bool retire_pieces(struct tks_member *member, uint64_t *level, unsigned i
         !granule_in_range(member->segment, directory, directory_words(index) * 8))
         return false;
     pin_granule_at(member, PIN_MOVE_CHILD, directory);
+    tks_point(POINT_LEVEL_PINNED);
     fence_full(); /* G, pairs with H */
     bool all = load_acquire(level) == directory;
     uint64_t *words = granule_words(member->segment, directory);
@@ -486,6 +518,7 @@ static bool retire_pieces(struct tks_member *member, uint64_t *level, unsigned i
             --*budget, retire_named(member, words + i);
     }
     pin_store(member, PIN_MOVE_CHILD, 0);
+    tks_point(POINT_LEVEL_UNPINNED);
     return all;
 }
 

@@ -86,25 +86,31 @@ static void fill_descriptor(uint64_t *words, const struct name_search *search, u
 static int add(struct tks_member *member, uint64_t *bucket, struct name_search *search)
 {
     pin_store(member, LOG_PLUGIN, 0);
+    tks_point(POINT_PLUGIN_LOG_CLEARED);
     int status =
         tks_block_take(member, sizeof(struct plugin), BLOCK_PLAIN, PIN_MOVE_NEW, &search->granule);
     if (status)
         return status;
     uint64_t *words = granule_words(member->segment, search->granule);
     uint64_t mine = search->granule;
+    tks_point(POINT_PLUGIN_TAKEN);
     for (;;) { /* each round lost means that a descriptor was added: they are finitely many */
         uint64_t first = load_acquire(bucket);
         status = search_chain(member->segment, first, search);
         if (status != TKS_NOT_FOUND) {
+            tks_point(POINT_PLUGIN_FOUND_LATE);
             tks_block_discard(member, PIN_MOVE_NEW);
             return status;
         }
         fill_descriptor(words, search, first);
+        tks_point(POINT_PLUGIN_FILLED);
         if (compare_and_swap(bucket, first, mine))
             break;
     }
     search->granule = mine;
+    tks_point(POINT_PLUGIN_INSERTED);
     pin_store(member, PIN_MOVE_NEW, 0);
+    tks_point(POINT_PLUGIN_UNPINNED);
     return TKS_OK;
 }
 

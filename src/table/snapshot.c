@@ -20,6 +20,7 @@ void tks_settle_bucket(struct tks_member *member, struct plugin *plugin,
         return;
     pin_store(member, PIN_PIECE, place->piece ? pin_word(place->piece, 0) : 0);
     pin_store(member, PIN_BLOCK, ref.granule ? pin_word(ref.granule, ref.index) : 0);
+    tks_point(POINT_BUCKET_PINNED);
     fence_full(); /* G, pairs with H */
     if (load_acquire(&plugin->base) <= place->level && load_acquire(place->head) == word &&
         section_intact(member)) {
@@ -29,8 +30,10 @@ void tks_settle_bucket(struct tks_member *member, struct plugin *plugin,
             compare_and_swap(place->head, word,
                              head_empty(HEAD_EMPTY, load_ordered(&segment->header->era)));
     }
+    tks_point(POINT_BUCKET_SETTLED);
     pin_store(member, PIN_PIECE, 0);
     pin_store(member, PIN_BLOCK, 0);
+    tks_point(POINT_BUCKET_UNPINNED);
 }
 
 uint64_t tks_snapshot_link(const struct tks_segment *segment, uint64_t word)
@@ -81,6 +84,7 @@ static bool grace_period(struct tks_member *member, uint64_t word)
             return true;
         if (load_ordered(&header->snapshot) != word)
             return false;
+        tks_point(POINT_SNAPSHOT_GRACE);
         tks_epoch_push(member, false);
         if (load_ordered(&header->epoch) < target && round % 16 == 15) {
             const struct timespec pause = {0, 200000};
@@ -97,25 +101,34 @@ int tks_snapshot_begin(struct tks_member *member, struct tks_snapshot *snapshot)
     unsigned tag = member_tag(member);
     if (!displace(member))
         return TKS_BUSY;
+    tks_point(POINT_SNAPSHOT_FREE);
     snapshot->stamp = fetch_add(&header->era, 1) + 1;
+    tks_point(POINT_SNAPSHOT_ERA_RAISED);
     snapshot->epoch = load_ordered(&header->epoch);
     snapshot->word = snapshot_word(SNAPSHOT_ACTIVE, tag, snapshot->epoch, snapshot->stamp);
     uint64_t pending = snapshot_word(SNAPSHOT_PENDING, tag, snapshot->epoch, snapshot->stamp);
+    tks_point(POINT_SNAPSHOT_BEFORE_PENDING);
     if (!compare_and_swap(&header->snapshot, 0, pending))
         return TKS_BUSY;
+    tks_point(POINT_SNAPSHOT_PENDING);
     if (!grace_period(member, pending)) {
+        tks_point(POINT_SNAPSHOT_LOST);
         compare_and_swap(&header->snapshot, pending, 0);
         return TKS_BUSY;
     }
+    tks_point(POINT_SNAPSHOT_GRACE_OVER);
     /* If somebody else moved the era meanwhile, nodes above `stamp` may lack links: lost, not
      * wrong. */
     compare_and_swap(&header->era, snapshot->stamp, snapshot->stamp + 1);
+    tks_point(POINT_SNAPSHOT_ERA_CLOSED);
     return compare_and_swap(&header->snapshot, pending, snapshot->word) ? TKS_OK : TKS_BUSY;
 }
 
 void tks_snapshot_end(struct tks_member *member, const struct tks_snapshot *snapshot)
 {
+    tks_point(POINT_SNAPSHOT_ENDS);
     compare_and_swap(&member->segment->header->snapshot, snapshot->word, 0);
+    tks_point(POINT_SNAPSHOT_ENDED);
 }
 
 enum tks_resolved tks_snapshot_resolve(const struct tks_segment *segment, uint64_t word,

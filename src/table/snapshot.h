@@ -48,8 +48,10 @@ static inline uint64_t node_settle(struct tks_segment *segment, uint64_t *node)
 {
     uint64_t stamp = load_acquire(node + NODE_STAMP);
     if (tks_unlikely(!stamp)) {
+        tks_point(POINT_SETTLE_BEFORE);
         compare_and_swap(node + NODE_STAMP, 0, load_ordered(&segment->header->era));
         stamp = load_acquire(node + NODE_STAMP);
+        tks_point(POINT_SETTLE_AFTER);
     }
     return stamp;
 }

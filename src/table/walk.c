@@ -130,6 +130,7 @@ static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch, size_t *n
     }
     if (status == STEP_DONE)
         status = copy_word(walk, batch, word, need);
+    tks_point(POINT_WALK_COPIED);
     /* What was copied counts only if neither our section nor our snapshot was given up; the acquire
      * fence in section_intact() orders the copy before both looks. */
     bool intact = section_intact(member);
@@ -187,6 +188,7 @@ int tks_walk_next(struct tks_walk *walk, struct tks_batch *batch, size_t enough)
         size_t need = 0;
         int status = walk_section(walk, batch, enough, &need);
         close_section(walk);
+        tks_point(POINT_WALK_SECTION_ENDED);
         if (walk->snapshot)
             snapshot_beat(walk->member->segment);
         if (status == TKS_CORRUPT)

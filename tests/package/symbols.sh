@@ -17,4 +17,8 @@ diff -u "$work/declared" "$work/exported" || {
     echo "left out (-) or exported without being declared (+)" >&2
     exit 1
 }
+# The tests' hook is in the tiny build only.
+for built in "$library" "$2"/src/libtickstate.a; do
+    ! nm "$built" | grep tks_point || { echo "$built has points" >&2; exit 1; }
+done
 echo "$(wc -l < "$work/exported") functions, as declared"

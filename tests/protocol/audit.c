@@ -28,7 +28,7 @@ static void check_slots(const struct tks_segment *segment)
 {
     for (uint64_t i = 0; i < segment->slot_count; i++)
         /* One that died before it used its slot has left nothing to clean up. */
-        if (tks_slot_dead(&segment->slots[i]) && segment->slots[i].use != SLOT_UNUSED)
+        if (tks_slot_dead(&segment->slots[i]) && use_kind(segment->slots[i].use) != SLOT_UNUSED)
             test_fail("slot %llu is dead and nobody cleaned up", (unsigned long long)i);
 }
 

@@ -8,7 +8,7 @@
 
 #include "actor.h"
 
-#define SUBJECTS 3u
+#define SUBJECTS 4u
 
 struct arena {
     uint64_t clock;

@@ -101,6 +101,7 @@ int test_summary(void)
 {
     watchdog(0);
     shm_unlink(store_name());
+    shm_unlink(second_store_name());
     printf("%u passed, %u failed\n", tests.passed, tests.failed);
     return tests.failed ? 1 : 0;
 }
@@ -125,6 +126,24 @@ uint64_t scramble64(uint64_t x)
 uint64_t chance_next(struct chance *chance)
 {
     return scramble64(chance->state++);
+}
+
+static size_t common_divisor(size_t a, size_t b)
+{
+    while (b) {
+        size_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+size_t even_step(size_t count)
+{
+    size_t step = (size_t)((double)count * 0.6180339887);
+    while (step > 1 && common_divisor(step, count) != 1)
+        step--;
+    return step ? step : 1;
 }
 
 #define CHILDREN_MAX 64
@@ -164,6 +183,7 @@ static void bite(int signal)
         if (children[i] > 0)
             kill(children[i], SIGKILL);
     shm_unlink(store_name());
+    shm_unlink(second_store_name());
     _exit(written > 0 ? 1 : 2);
 }
 
@@ -231,7 +251,16 @@ const char *store_name(void)
     static char name[64];
     if (!name[0]) {
         snprintf(name, sizeof(name), "tks-protocol-%ld", (long)getpid());
-        shm_unlink(name); /* an earlier program's, perhaps of another layout */
+        shm_unlink(name);    /* an earlier program's, perhaps of another layout */
+        second_store_name(); /* children inherit both, and a signal handler must not compose one */
     }
+    return name;
+}
+
+const char *second_store_name(void)
+{
+    static char name[64];
+    if (!name[0])
+        snprintf(name, sizeof(name), "tks-protocol-%ld-second", (long)getpid());
     return name;
 }

@@ -74,6 +74,9 @@ static inline uint64_t chance_below(struct chance *chance, uint64_t limit)
     return chance_next(chance) % limit;
 }
 
+/** A step through @p count positions such that any number of them is spread evenly. */
+size_t even_step(size_t count);
+
 /**
  * Report a hang and end the program, its children too, unless called again within @p seconds. The
  * handler runs in the caller of the library that does not come back.
@@ -102,5 +105,8 @@ uint64_t value_read(const void *buf, size_t len, unsigned key, char *why, size_t
 
 /** A store name of this program's own, same in all its processes; no segment has it at first. */
 const char *store_name(void);
+
+/** The same for tests that make and remove one while they run. */
+const char *second_store_name(void);
 
 #endif

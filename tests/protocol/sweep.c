@@ -180,25 +180,6 @@ static void make_trace(struct sweep *sweep)
 
 /* ---- One scenario -------------------------------------------------------------------------- */
 
-static size_t common_divisor(size_t a, size_t b)
-{
-    while (b) {
-        size_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
-/* A step through all positions such that any number of them is spread evenly. */
-static size_t even_step(size_t count)
-{
-    size_t step = (size_t)((double)count * 0.6180339887);
-    while (step > 1 && common_divisor(step, count) != 1)
-        step--;
-    return step ? step : 1;
-}
-
 /*
  * Positions of a long operation worth a visit: the first rounds of a loop and some of the later
  * ones. Of a short one: all.

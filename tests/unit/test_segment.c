@@ -383,10 +383,10 @@ static void a_killed_process_is_recovered_once(void **unused)
         raise(SIGKILL);
     }
     unit_wait(child, SIGKILL);
-    uint64_t recovered = segment->header->recovered;
+    uint64_t recovered = tks_slots_recovered(segment);
     assert_int_equal(tks_recover_dead(member), 1);
     assert_int_equal(tks_recover_dead(member), 0);
-    assert_int_equal(segment->header->recovered, recovered + 1);
+    assert_int_equal(tks_slots_recovered(segment), recovered + 1);
     tks_member_leave(member);
     unit_release(segment);
     unit_remove();
