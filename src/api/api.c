@@ -384,24 +384,29 @@ static int get_type(tks_state *state, const char *key, tks_key *prepared, int *t
 
 /* ---- Writes -------------------------------------------------------------------------------- */
 
-static int write_value(tks_state *state, const char *key, tks_key *prepared,
-                       struct tks_writing *writing)
+static int check_value(tks_state *state, const void *value, size_t len)
 {
     if (!usable(state))
         return no_state(state);
-    if (!writing->value && writing->len)
+    if (!value && len)
         return null_argument("value");
-    if (writing->len > TKS_VALUE_MAX)
-        return tks_fail(TKS_INVALID, "a value of %zu bytes is longer than %zu", writing->len,
-                        TKS_VALUE_MAX);
-    return state->backend->write(state, key, prepared, writing);
+    if (len > TKS_VALUE_MAX)
+        return tks_fail(TKS_INVALID, "a value of %zu bytes is longer than %zu", len, TKS_VALUE_MAX);
+    return TKS_OK;
+}
+
+static int write_value(tks_state *state, const char *key, tks_key *prepared,
+                       struct tks_writing *writing)
+{
+    int status = check_value(state, writing->value, writing->len);
+    return status ? status : state->backend->write(state, key, prepared, writing);
 }
 
 static int set_typed(tks_state *state, const char *key, tks_key *prepared, unsigned type,
                      const void *value, size_t len)
 {
-    struct tks_writing writing = {.kind = WRITE_SET, .type = type, .value = value, .len = len};
-    return write_value(state, key, prepared, &writing);
+    int status = check_value(state, value, len);
+    return status ? status : state->backend->set(state, key, prepared, type, value, len);
 }
 
 static int set_with_ttl(tks_state *state, const char *key, tks_key *prepared, const void *value,

@@ -92,61 +92,137 @@ static inline void fence_release(void)
 }
 #endif
 
+/**
+ * What fence_full() is, right after a compare_and_swap() that succeeded: on x86 a locked
+ * instruction is a full barrier already (Intel SDM volume 3, 9.2.3.9), elsewhere it is not.
+ */
+static inline void fence_full_after_swap(void)
+{
+#if defined(__x86_64__) && !defined(TKS_THREAD_SANITIZER)
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+#else
+    fence_full();
+#endif
+}
+
 #if defined(__SSE2__) && !defined(TKS_THREAD_SANITIZER)
+#define TKS_VECTORS 1
 #include <emmintrin.h>
 /*
- * 64 bytes that may be reused meanwhile. Vector loads are not atomic as a whole, and need not be: a
+ * Bytes that may be reused meanwhile. Vector loads are not atomic as a whole, and need not be: a
  * copy is used only after a check that follows an acquire fence, which orders them like any load.
  */
-static inline void copy_line(char *to, const uint64_t *from)
+static inline __m128i load_16(const char *from)
 {
-    const __m128i *in = (const __m128i *)(const void *)from;
-    __m128i *out = (__m128i *)(void *)to;
-    __m128i a = _mm_loadu_si128(in), b = _mm_loadu_si128(in + 1), c = _mm_loadu_si128(in + 2),
-            d = _mm_loadu_si128(in + 3);
-    _mm_storeu_si128(out, a);
-    _mm_storeu_si128(out + 1, b);
-    _mm_storeu_si128(out + 2, c);
-    _mm_storeu_si128(out + 3, d);
+    return _mm_loadu_si128((const __m128i *)(const void *)from);
 }
-#else
-static inline void copy_line(char *to, const uint64_t *from)
+static inline void store_16(char *to, __m128i bytes)
 {
-    for (int i = 0; i < 8; i++) {
-        uint64_t word = load_relaxed(from + i);
-        memcpy(to + i * 8, &word, 8);
-    }
+    _mm_storeu_si128((__m128i *)(void *)to, bytes);
+}
+static inline bool same_16(const char *a, const char *b)
+{
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(load_16(a), load_16(b))) == 0xffff;
+}
+/* 32 to 64 bytes: both halves, which overlap unless there are 64. */
+static inline void copy_64(char *to, const char *from, size_t len)
+{
+    __m128i a = load_16(from), b = load_16(from + 16), c = load_16(from + len - 32),
+            d = load_16(from + len - 16);
+    store_16(to, a);
+    store_16(to + 16, b);
+    store_16(to + len - 32, c);
+    store_16(to + len - 16, d);
 }
 #endif
+
+static inline void copy_words(char *to, const uint64_t *from, size_t len)
+{
+    for (; len >= 8; len -= 8, from++, to += 8) {
+        uint64_t word = load_relaxed(from);
+        memcpy(to, &word, 8);
+    }
+    if (len) {
+        uint64_t word = load_relaxed(from);
+        memcpy(to, &word, len);
+    }
+}
+
+/* More than 64 bytes, and all that there is without vectors. */
+static __attribute__((noinline, unused)) void copy_long(char *to, const uint64_t *from, size_t len)
+{
+#ifdef TKS_VECTORS
+    for (; len > 64; len -= 64, to += 64, from += 8)
+        copy_64(to, (const char *)from, 64);
+    if (len >= 32) {
+        copy_64(to, (const char *)from, len);
+        return;
+    }
+#endif
+    copy_words(to, from, len);
+}
 
 /** Copy out of shared memory that may be reused meanwhile. */
 static inline void copy_from_shared(void *to, const uint64_t *from, size_t len)
 {
-    char *out = to;
-    if (len >= 64) {
-        do {
-            copy_line(out, from);
-            out += 64;
-            from += 8;
-            len -= 64;
-        } while (len >= 64);
-        if (!len)
-            return;
+#ifdef TKS_VECTORS
+    if (tks_likely(len - 32 <= 32)) {
+        copy_64(to, (const char *)from, len);
+        return;
     }
-    for (; len >= 8; len -= 8, from++, out += 8) {
-        uint64_t word = load_relaxed(from);
-        memcpy(out, &word, 8);
+#endif
+    if (len > 64)
+        copy_long(to, from, len);
+    else
+        copy_words(to, from, len);
+}
+
+/** The bytes after the last whole word, as copy_to_shared() leaves them: padded with zeros. */
+static inline uint64_t last_word(const char *bytes, size_t len)
+{
+    size_t rest = len & 7;
+    uint64_t word = 0;
+    if (rest && len >= 8) {
+        memcpy(&word, bytes + len - 8, 8);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        return word >> (64 - 8 * rest);
+#else
+        return word << (64 - 8 * rest);
+#endif
     }
-    if (len) {
-        uint64_t word = load_relaxed(from);
-        memcpy(out, &word, len);
+    for (size_t i = 0; i < rest; i++)
+        ((char *)&word)[i] = bytes[i];
+    return word;
+}
+
+/** Whether shared memory that may be reused meanwhile holds what copy_to_shared() put there. */
+static inline bool same_as_shared(const uint64_t *shared, const char *bytes, size_t len)
+{
+#ifdef TKS_VECTORS
+    if (len >= 16) {
+        const char *in = (const char *)shared;
+        size_t i = 0;
+        for (; i + 32 <= len; i += 16)
+            if (!same_16(in + i, bytes + i))
+                return false;
+        return same_16(in + i, bytes + i) && same_16(in + len - 16, bytes + len - 16);
     }
+#endif
+    size_t whole = len / 8;
+    for (size_t i = 0; i < whole; i++) {
+        uint64_t word;
+        memcpy(&word, bytes + i * 8, 8);
+        if (load_relaxed(shared + i) != word)
+            return false;
+    }
+    return !(len & 7) || load_relaxed(shared + whole) == last_word(bytes, len);
 }
 
 /** Copy into shared memory, the last word padded with zeros. */
 static inline void copy_to_shared(uint64_t *to, const void *from, size_t len)
 {
     const char *in = from;
+    const size_t all = len;
     for (; len >= 64; len -= 64, to += 8, in += 64) {
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++) {
@@ -160,11 +236,8 @@ static inline void copy_to_shared(uint64_t *to, const void *from, size_t len)
         memcpy(&word, in, 8);
         store_relaxed(to, word);
     }
-    if (len) {
-        uint64_t word = 0;
-        memcpy(&word, in, len);
-        store_relaxed(to, word);
-    }
+    if (len)
+        store_relaxed(to, last_word(from, all));
 }
 
 #endif

@@ -63,6 +63,9 @@ struct tks_backend {
     int (*get_k)(tks_state *state, tks_key *key, void *buf, size_t cap, size_t *len);
     int (*read)(tks_state *state, const char *key, tks_key *prepared, struct tks_reading *reading);
     int (*has)(tks_state *state, const char *key, tks_key *prepared);
+    /* A set without expiry, of checked arguments; the others go through write. */
+    int (*set)(tks_state *state, const char *key, tks_key *prepared, unsigned type,
+               const void *value, size_t len);
     int (*write)(tks_state *state, const char *key, tks_key *prepared, struct tks_writing *writing);
     int (*borrow)(tks_state *state, const char *key, tks_key *prepared, const void **value,
                   size_t *len);

@@ -139,8 +139,9 @@ static bool take_ready(struct tks_member *member, unsigned class, uint64_t plain
         struct tks_block_ref ref = ready->blocks[--ready->count];
         if (!take(member, &ref, plain, pin))
             continue;
-        /* Discarded blocks all look alike: this one may be another class's by now. */
-        if (names_its_block(member->segment, &ref, class)) {
+        /* Discarded blocks all look alike: such a one may be another class's by now. Others have
+         * been as they are, RETIRED by us in that epoch, since they were listed. */
+        if (block_epoch(ref.state) || names_its_block(member->segment, &ref, class)) {
             *granule = ref.granule;
             return true;
         }
@@ -183,6 +184,16 @@ static int take_reserve(struct tks_member *member, uint64_t bytes, enum pin pin,
     return bytes <= RESERVE_BLOCK_BYTES && take_in_slab(member, 0, bytes, &index, 0, pin, granule)
                ? TKS_OK
                : BLOCK_SLOW;
+}
+
+bool tks_block_take_ready(struct tks_member *member, uint64_t bytes, enum pin pin,
+                          uint64_t *granule)
+{
+    unsigned class = tks_class_of(bytes);
+    if (tks_unlikely(class == CLASS_COUNT) || !take_ready(member, class, 0, pin, granule))
+        return false;
+    fence_full_after_swap();
+    return true;
 }
 
 int tks_block_take(struct tks_member *member, uint64_t bytes, uint64_t plain, enum pin pin,

@@ -51,6 +51,13 @@ int tks_block_take(struct tks_member *member, uint64_t bytes, uint64_t plain, en
                    uint64_t *granule);
 
 /**
+ * Take a block that is kept ready, if there is one; it is logged first, and a full fence lies
+ * between everything stored before the call and whatever follows. False: neither happened.
+ */
+bool tks_block_take_ready(struct tks_member *member, uint64_t bytes, enum pin pin,
+                          uint64_t *granule);
+
+/**
  * After BLOCK_SLOW, outside any section: find a slab with room, commit memory, reclaim. With @p
  * hard also expel sections, give up a snapshot, and empty slabs. TKS_OK: try again.
  */

@@ -34,30 +34,43 @@ static inline uint64_t section_word(uint64_t epoch)
     return epoch << 1 | 1;
 }
 
+/** Say that a section is opening; nothing is protected before a full fence and section_confirm().
+ */
+static inline void section_announce(struct tks_member *member)
+{
+    member->section = section_word(load_relaxed(&member->segment->header->epoch));
+    store_relaxed(&member->slot->section, member->section);
+    tks_point(POINT_SECTION_STORED);
+}
+
+/** After the fence: false when the epoch has moved or the slot was taken from us. */
+static inline bool section_confirm(struct tks_member *member)
+{
+    if (tks_likely(section_word(load_acquire(&member->segment->header->epoch)) == member->section &&
+                   load_relaxed(&member->slot->generation) == member->generation)) {
+        tks_point(POINT_SECTION_ENTERED);
+        return true;
+    }
+    member->section = SECTION_NOT_OURS;
+    return false;
+}
+
 /**
  * Publish an open section and everything stored before (pins), with one fence. False when the
  * epoch kept moving or the slot was taken from us.
  */
 static inline bool section_enter(struct tks_member *member)
 {
-    const uint64_t *epoch_word = &member->segment->header->epoch;
-    uint64_t epoch = load_relaxed(epoch_word);
     for (int i = 0; i < SECTION_TRIES; i++) {
-        store_relaxed(&member->slot->section, section_word(epoch));
-        tks_point(POINT_SECTION_STORED);
+        section_announce(member);
         fence_full(); /* A, pairs with B in tks_epoch_advance(); G, pairs with H in reclaim.c */
-        uint64_t now = load_acquire(epoch_word);
-        if (tks_likely(now == epoch)) {
-            bool ours = load_relaxed(&member->slot->generation) == member->generation;
-            member->section = ours ? section_word(epoch) : SECTION_NOT_OURS;
-            tks_point(POINT_SECTION_ENTERED);
-            return ours;
-        }
-        epoch = now;
+        if (tks_likely(section_confirm(member)))
+            return true;
         tks_point(POINT_SECTION_MOVED);
+        if (load_relaxed(&member->slot->generation) != member->generation)
+            return false;
     }
-    store_release(&member->slot->section, 0);
-    member->section = SECTION_NOT_OURS;
+    store_release(&member->slot->section, member->closed);
     return false;
 }
 
@@ -74,7 +87,7 @@ static inline bool section_intact(const struct tks_member *member)
 static inline void section_leave(struct tks_member *member)
 {
     member->section = 0;
-    store_release(&member->slot->section, 0);
+    store_release(&member->slot->section, member->closed);
     tks_point(POINT_SECTION_LEFT);
 }
 

@@ -35,7 +35,8 @@ struct tks_member {
     struct tks_segment *segment;
     struct slot *slot;
     unsigned index;
-    uint64_t section;    /* our section word; 0: none open */
+    uint64_t section; /* our section word; 0: none open */
+    uint64_t closed;  /* what the slot reads when none is: SECTION_IDLE, or …_PAUSED in a tick */
     uint64_t generation; /* the slot's when we took it */
     uint64_t next_version, version_end;
     unsigned retired_since_collect;

@@ -8,6 +8,9 @@
  *   pin      store pin; fence G; head still names the block?  -> it is not retired yet
  *   reclaim  block is RETIRED; fence H; load every pin        -> sees the pin, or pin fails above
  *
+ * Pins are stored before the section opens or while it is open (evicted, or paused in a tick), so
+ * that a slot whose section word says idle has none that count: one load instead of 24.
+ *
  * While a snapshot of stamp t is pending or active, an unlinked node with stamp <= t (or none yet)
  * is kept: the snapshot may come for it through the link of the node that replaced it.
  */

@@ -133,6 +133,10 @@ static bool recover_slot(struct tks_member *heir, unsigned index)
     tks_point(POINT_RECOVER_NUMBERED);
     store_release(&slot->section, SECTION_DEAD);
     tks_point(POINT_RECOVER_MARKED_DEAD);
+    /* An heir to its own slot opens sections in it: the pins there count until the end. */
+    const uint64_t closed = heir->closed;
+    if (heir->slot == slot)
+        heir->closed = SECTION_DEAD;
     uint64_t snapshot = load_ordered(&segment->header->snapshot);
     if (snapshot_phase(snapshot) != SNAPSHOT_NONE && snapshot_slot(snapshot) == index)
         compare_and_swap(&segment->header->snapshot, snapshot, 0);
@@ -146,8 +150,10 @@ static bool recover_slot(struct tks_member *heir, unsigned index)
         estate.plugin = tks_registry_plugin(segment, plugin);
     tks_point(POINT_RECOVER_PLUGIN_FOUND);
     for (size_t i = 0; i < sizeof(logged_blocks) / sizeof(logged_blocks[0]); i++)
-        if (!settle_block(&estate, logged_blocks[i].pin, logged_blocks[i].is_new))
-            return false;
+        if (!settle_block(&estate, logged_blocks[i].pin, logged_blocks[i].is_new)) {
+            heir->closed = closed;
+            return false; /* the slot still reads SECTION_DEAD: its pins count */
+        }
     tks_point(POINT_RECOVER_BLOCKS_DONE);
     /* What it had retired itself only its own list named. */
     store_relaxed(&segment->header->stray_retired, 1);
@@ -155,7 +161,8 @@ static bool recover_slot(struct tks_member *heir, unsigned index)
         store_release(&slot->words[i], 0);
         tks_point(POINT_RECOVER_WORD_CLEARED);
     }
-    store_release(&slot->section, 0);
+    heir->closed = closed;
+    store_release(&slot->section, SECTION_IDLE);
     tks_point(POINT_RECOVER_SECTION_CLEARED);
     tks_slot_recovered(slot);
     tks_point(POINT_RECOVER_COUNTED);

@@ -38,7 +38,7 @@
 #else
 #define SLAB_BYTES 65536u
 #define COMMIT_SLABS 4u
-#define LEVEL0_BITS 8u
+#define LEVEL0_BITS 9u
 #define PIECE_BITS 12u
 #define REGISTRY_BUCKETS 512u
 #define SEGMENT_BYTES_MIN (1u << 20)
@@ -300,9 +300,12 @@ static inline uint64_t use_recovered(uint64_t word)
     return word >> 3;
 }
 
-/* section: 0 idle, epoch << 1 | 1 active, or one of these two even words. */
+/* section: 0 idle, epoch << 1 | 1 active, or one of these even words. Only an idle slot has no pins
+ * that count. */
+#define SECTION_IDLE 0ull
 #define SECTION_EVICTED 2ull
 #define SECTION_DEAD 4ull
+#define SECTION_PAUSED 6ull /* closed for a moment in a tick, which may have borrowed */
 
 /*
  * Words of a slot that name blocks or say what its owner was doing: pins and crash log in one.

@@ -44,7 +44,7 @@ static int bad_key(const char *key, size_t len)
 
 static inline int named_key(const char *key, struct tks_name *name)
 {
-    size_t len = key ? strnlen(key, TKS_NAME_MAX + 1) : 0;
+    size_t len = key ? strlen(key) : 0;
     if (tks_unlikely(len - 1 >= TKS_NAME_MAX))
         return bad_key(key, len);
     *name = make_name(key, len);
@@ -58,7 +58,7 @@ int tks_shm_name(struct shm_state *state, const char *key, tks_key *prepared, st
     struct shm_key *own = shm_key_of(prepared);
     if (tks_unlikely(own->serial != state->serial || own->len - 1 >= TKS_NAME_MAX))
         return tks_fail(TKS_INVALID, "the prepared key belongs to another state");
-    *name = (struct tks_name){own->name, own->len, own->hash, own->tail};
+    *name = (struct tks_name){own->name, own->len, own->hash};
     return TKS_OK;
 }
 
@@ -84,7 +84,6 @@ int tks_shm_key_prepare(tks_state *base, const char *key, size_t len, tks_key *p
     struct tks_name name = make_name(own->name, len);
     own->serial = state->serial;
     own->hash = name.hash;
-    own->tail = name.tail;
     own->len = len;
     own->base = UINT64_MAX;
     return TKS_OK;
@@ -233,7 +232,7 @@ int tks_shm_get(tks_state *base, const char *key, void *buf, size_t cap, size_t 
 {
     struct shm_state *state = shm_of(base);
     const struct tks_session *session = &state->session;
-    size_t value_len, key_len = key ? strnlen(key, TKS_NAME_MAX + 1) : 0;
+    size_t value_len, key_len = key ? strlen(key) : 0;
     if (tks_unlikely(state->tick_serial == NO_SERIAL || key_len - 1 >= TKS_NAME_MAX))
         return get_slow(base, key, buf, cap, len);
     const struct tks_name name = make_name(key, key_len);
@@ -354,9 +353,43 @@ int tks_shm_write(tks_state *base, const char *key, tks_key *prepared, struct tk
     };
     if (writing->expiry != EXPIRY_NONE)
         operation.content.deadline = deadline_of(&state->session, writing);
+    /* A set without expiry comes from tks_shm_set(), which has tried. */
+    if (writing->kind == WRITE_SET && writing->expiry != EXPIRY_NONE &&
+        tks_overwrite(&state->session, &name, &operation.content)) {
+        collect_if_due(state->session.member);
+        return TKS_OK;
+    }
     status = tks_operate(&state->session, &operation);
     writing->result = operation.result;
     return status == TKS_CONFLICT || status == TKS_TYPE ? expected_outcome(status) : status;
+}
+
+static __attribute__((noinline)) int set_slow(tks_state *base, const char *key, tks_key *prepared,
+                                              const struct tks_content *content)
+{
+    struct tks_writing writing = {.kind = WRITE_SET,
+                                  .type = content->type,
+                                  .value = content->value,
+                                  .len = content->value_len};
+    return tks_shm_write(base, key, prepared, &writing);
+}
+
+/* The plain case without the machinery of the others. */
+int tks_shm_set(tks_state *base, const char *key, tks_key *prepared, unsigned type,
+                const void *value, size_t len)
+{
+    struct shm_state *state = shm_of(base);
+    struct tks_name name;
+    if (!shm_usable(state))
+        return tks_shm_guard(state);
+    int status = tks_shm_name(state, key, prepared, &name);
+    if (status)
+        return status;
+    const struct tks_content content = {value, len, type, 0};
+    if (tks_unlikely(!tks_overwrite(&state->session, &name, &content)))
+        return set_slow(base, key, prepared, &content);
+    collect_if_due(state->session.member);
+    return TKS_OK;
 }
 
 /* ---- Ticks and borrows --------------------------------------------------------------------- */
@@ -374,6 +407,7 @@ int tks_shm_tick_begin(tks_state *base, const int64_t *now_ms)
             continue;
         tks_point(POINT_TICK_BEGUN);
         session->in_tick = true;
+        session->member->closed = SECTION_PAUSED;
         state->tick_serial = state->serial;
         session->now_known = session->caller_clock = now_ms != NULL;
         session->now_ms = now_ms ? *now_ms : 0;
@@ -390,6 +424,7 @@ int tks_shm_tick_end(tks_state *base)
         return tks_shm_guard(state);
     if (!session->in_tick)
         return tks_fail(TKS_INVALID, "tks_tick_end without a tick");
+    session->member->closed = SECTION_IDLE;
     section_leave(session->member);
     tks_point(POINT_TICK_LEFT);
     state->tick_serial = NO_SERIAL;

@@ -235,7 +235,7 @@ static void purge_items(struct sweep *sweep, const struct tks_batch *batch)
 static void prune_bucket(void *arg, uint64_t hash)
 {
     struct sweep *sweep = arg;
-    struct tks_name name = {"", 0, hash, 0};
+    struct tks_name name = {"", 0, hash};
     struct tks_operation operation = {.change = CHANGE_PRUNE, .name = &name};
     tks_point(POINT_PRUNE_BEFORE);
     tks_operate(&sweep->session, &operation);

@@ -58,7 +58,9 @@ static inline void attempt_init(struct attempt *attempt, struct tks_session *ses
 {
     attempt->session = session;
     attempt->operation = operation;
-    attempt->entry = attempt->vector = attempt->old_node = attempt->new_count = 0;
+    /* What an overwrite took that turned out not to be plain. */
+    attempt->entry = pin_granule(load_relaxed(&session->member->slot->words[PIN_NEW_ENTRY]));
+    attempt->vector = attempt->old_node = attempt->new_count = 0;
     attempt->expelled = 0;
     attempt->built = attempt->careful = attempt->tombstone = attempt->inserted = false;
     attempt->open = session->in_tick;

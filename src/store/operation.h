@@ -28,6 +28,13 @@ struct tks_operation {
 /** Carry an operation out. A public status. */
 int tks_operate(struct tks_session *session, struct tks_operation *operation);
 
+/**
+ * Carry a set out if it is a plain overwrite. False: it is not, and nothing has changed; the set
+ * must go through tks_operate() next, which goes on with the block that may have been taken.
+ */
+bool tks_overwrite(struct tks_session *session, const struct tks_name *name,
+                   const struct tks_content *content);
+
 /** Remove the entry of @p version that was seen expired, unless the key has changed. */
 void tks_purge(struct tks_session *session, const struct tks_name *name, uint64_t version);
 

@@ -479,6 +479,7 @@ const struct tks_backend tks_shm_backend = {
     .get_k = tks_shm_get_k,
     .read = tks_shm_read,
     .has = tks_shm_has,
+    .set = tks_shm_set,
     .write = tks_shm_write,
     .borrow = tks_shm_borrow,
     .keys = tks_shm_keys,

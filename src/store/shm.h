@@ -48,7 +48,6 @@ struct shm_key {
     uint32_t has_deadline;
     uint64_t deadline;
     uint64_t hash;
-    uint64_t tail;
     uint64_t len;
     char name[256];
 };
@@ -70,6 +69,8 @@ int tks_shm_get(tks_state *state, const char *key, void *buf, size_t cap, size_t
 int tks_shm_get_k(tks_state *state, tks_key *key, void *buf, size_t cap, size_t *len);
 int tks_shm_read(tks_state *state, const char *key, tks_key *prepared, struct tks_reading *reading);
 int tks_shm_has(tks_state *state, const char *key, tks_key *prepared);
+int tks_shm_set(tks_state *state, const char *key, tks_key *prepared, unsigned type,
+                const void *value, size_t len);
 int tks_shm_write(tks_state *state, const char *key, tks_key *prepared,
                   struct tks_writing *writing);
 int tks_shm_borrow(tks_state *state, const char *key, tks_key *prepared, const void **value,

@@ -20,7 +20,6 @@ struct tks_name {
     const char *bytes;
     size_t len;
     uint64_t hash;
-    uint64_t tail; /* last len % 8 bytes, zero-padded */
 };
 
 struct tks_found {
@@ -39,42 +38,15 @@ static inline uint64_t fingerprint_of(uint64_t hash)
     return hash & FINGERPRINT_MASK;
 }
 
-static inline uint64_t name_tail(const char *bytes, size_t len)
-{
-    size_t rest = len & 7;
-    uint64_t word = 0;
-    if (!rest)
-        return 0;
-    if (len >= 8) {
-        memcpy(&word, bytes + len - 8, 8);
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-        return word >> (64 - 8 * rest);
-#else
-        return word << (64 - 8 * rest);
-#endif
-    }
-    for (size_t i = 0; i < rest; i++)
-        ((char *)&word)[i] = bytes[i];
-    return word;
-}
-
 static inline struct tks_name make_name(const char *bytes, size_t len)
 {
-    return (struct tks_name){bytes, len, hash_of(bytes, len), name_tail(bytes, len)};
+    return (struct tks_name){bytes, len, hash_of(bytes, len)};
 }
 
 /** Whether the entry's key bytes are the name; its length was compared before. */
 static inline bool entry_has_key(const uint64_t *entry, const struct tks_name *name)
 {
-    const uint64_t *key = entry + ENTRY_KEY;
-    size_t whole = name->len / 8;
-    for (size_t i = 0; i < whole; i++) {
-        uint64_t word;
-        memcpy(&word, name->bytes + i * 8, 8);
-        if (load_relaxed(key + i) != word)
-            return false;
-    }
-    return !(name->len & 7) || load_relaxed(key + whole) == name->tail;
+    return same_as_shared(entry + ENTRY_KEY, name->bytes, name->len);
 }
 
 /* If the entry that @p word names is the name's, note it in *found. */
@@ -237,7 +209,7 @@ static inline void node_build_entry(uint64_t *entry, const struct tks_name *name
     store_relaxed(entry + ENTRY_META, entry_meta(content->value_len, content->type, name->len));
     copy_to_shared(entry + ENTRY_KEY, name->bytes, name->len & ~(size_t)7);
     /* The last word holds at least the NUL. */
-    store_relaxed(entry + ENTRY_KEY + name->len / 8, name->tail);
+    store_relaxed(entry + ENTRY_KEY + name->len / 8, last_word(name->bytes, name->len));
     copy_to_shared(entry + entry_value_word(name->len), content->value, content->value_len);
 }
 

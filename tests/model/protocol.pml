@@ -62,6 +62,7 @@
  *   NO_RETIRE                OLD is not retired                     RETIRE_PIN_EARLY      OLD unpinned before it is retired
  *   RECLAIM_INEXACT          the freeing CAS takes any RETIRED      RECOVER_UNVALIDATED   recovery acts on any OLD
  *   NO_RECOVERY_NEW          recovery leaves NEW alone              NO_RECOVERY_OLD       recovery leaves OLD alone
+ *   PIN_OUTLIVES_SECTION     the section is closed before OLD is unpinned
  *   RECOVERY_CLEARS_FIRST    pins cleared before they are acted on  RECOVERY_EPOCH_EARLY  epoch read before the head
  *
  * PARTS THAT CAN BE LEFT OUT (-D) without breaking an assertion above, checked as "redundant" by `run`
@@ -221,7 +222,8 @@ inline reader_leak(s) {
 #endif
 
 /*
- * Does a pin of any slot, `self` as NEW left out, name block b? One load a step. Ends with i == NW if none does.
+ * Does a pin of any slot that is not idle, `self` as NEW left out, name block b? One load a step. Ends with i == NW if
+ * none does.
  * A writer's own OLD is 0 here.
  */
 inline scan_pins(b, self, i) {
@@ -230,17 +232,21 @@ inline scan_pins(b, self, i) {
     :: i < NW && i == self -> i++
     :: i < NW && i != self ->
         if
-        :: PIN_BLOCK(pinO[i]) == b -> break
-        :: else
-        fi;
+        :: sec[i] == 0 -> i++                                              /* idle: it will look again behind its fence */
+        :: else ->
+            if
+            :: PIN_BLOCK(pinO[i]) == b -> break
+            :: else
+            fi;
 #ifdef SCAN_NEW_OFF
-        i++
+            i++
 #else
-        if
-        :: pinN[i] == PIN(b) -> break
-        :: else -> i++
-        fi
+            if
+            :: pinN[i] == PIN(b) -> break
+            :: else -> i++
+            fi
 #endif
+        fi
     :: i == NW -> break
     od
 }
@@ -449,6 +455,10 @@ swap:
 clear:
         atomic { r = 0; e = 0; w = NONE; cand = NONE; pinN[me] = 0 };
 next:
+#ifdef PIN_OUTLIVES_SECTION
+        sec[me] = 0;
+        skip;
+#endif
         atomic { pinO[me] = 0; sec[me] = 0; op++; H_RESET };
         goto start;
 

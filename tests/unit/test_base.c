@@ -333,7 +333,7 @@ static void the_tail_is_the_last_bytes_padded_with_zeros(void **unused)
     for (size_t len = 1; len <= 40; len++) {
         char *bytes = exact_name(len, (unsigned)len);
         char padded[8] = {0};
-        uint64_t tail = name_tail(bytes, len);
+        uint64_t tail = last_word(bytes, len);
         memcpy(padded, bytes + len / 8 * 8, len % 8);
         assert_memory_equal(&tail, padded, 8);
         free(bytes);

@@ -258,12 +258,14 @@ static void a_pinned_block_is_not_reused(void **state)
     static const enum pin pins[] = {
         PIN_PIECE,      PIN_BLOCK,        PIN_ENTRY,    PIN_MOVE_PIECE, PIN_MOVE_BLOCK,
         PIN_MOVE_CHILD, PIN_MOVE_CHILD_2, PIN_MOVE_NEW, PIN_BORROW,     PIN_BORROW + 7};
+    static const uint64_t states[] = {SECTION_EVICTED, SECTION_DEAD, SECTION_PAUSED};
     struct memory *memory = *state;
     for (size_t i = 0; i < sizeof(pins) / sizeof(pins[0]); i++) {
         uint64_t granule = take(memory->one, 64);
         struct tks_block_ref ref;
         assert_true(tks_block_find(memory->segment, granule, &ref));
         pin_store(memory->two, pins[i], pin_word(granule, ref.index));
+        store_release(&memory->two->slot->section, states[i % 3]);
         assert_true(tks_retire(memory->one, granule));
         uint64_t retired = state_of(memory, granule);
         for (int round = 0; round < 5; round++) {
@@ -273,10 +275,14 @@ static void a_pinned_block_is_not_reused(void **state)
         }
         assert_int_equal(tks_block_refill(memory->one, 64, true), TKS_OK);
         assert_true(state_of(memory, granule) == retired);
-        pin_store(memory->two, pins[i], 0);
+        /* Nothing is pinned by a slot that is in no section: it would look again. */
+        store_release(&memory->two->slot->section, i % 2 ? SECTION_IDLE : states[i % 3]);
+        pin_store(memory->two, pins[i], i % 2 ? pin_word(granule, ref.index) : 0);
         tks_reclaim_slabs(memory->one, 0, memory->segment->slab_count);
         assert_int_equal(state_of(memory, granule), 0);
+        pin_store(memory->two, pins[i], 0);
     }
+    store_release(&memory->two->slot->section, SECTION_IDLE);
 }
 
 static void an_up_to_date_section_is_never_expelled(void **state)
@@ -435,6 +441,7 @@ static void a_pinned_run_stays(void **state)
     uint64_t granule;
     assert_int_equal(tks_run_take(memory->one, SLAB_BYTES, 0, PIN_NEW_ENTRY, &granule), TKS_OK);
     pin_store(memory->two, PIN_BORROW, pin_word(granule, 0));
+    store_release(&memory->two->slot->section, SECTION_PAUSED);
     pin_store(memory->one, PIN_NEW_ENTRY, 0);
     assert_true(tks_retire(memory->one, granule));
     for (int i = 0; i < 5; i++) {
@@ -443,6 +450,7 @@ static void a_pinned_run_stays(void **state)
     }
     assert_int_equal(tks_block_bytes(memory->segment, granule), SLAB_BYTES);
     pin_store(memory->two, PIN_BORROW, 0);
+    store_release(&memory->two->slot->section, SECTION_IDLE);
     assert_int_equal(tks_block_refill(memory->one, SLAB_BYTES, true), TKS_OK);
     assert_int_equal(tks_block_bytes(memory->segment, granule), 0);
 }
