@@ -18,10 +18,10 @@
     X(OP_BEFORE_PUBLISH) X(OP_PUBLISHED) X(OP_NEW_SETTLED) X(OP_SHORT) X(OP_SHORT_HARD)           \
     X(OP_AGAIN) X(OP_MEMORY_FOUND) X(OP_GROWTH) X(OP_LOGGED) X(OP_UNPINNED) X(OP_LEFT)            \
     X(OP_ENDED) X(SETTLE_BEFORE) X(SETTLE_AFTER)                                                  \
-    /* The plain overwrite (store/overwrite.c) */                                                 \
-    X(PLAIN_FOUND) X(PLAIN_PINNED) X(PLAIN_ANNOUNCED) X(PLAIN_TAKEN) X(PLAIN_BEFORE_PUBLISH)      \
-    X(PLAIN_PUBLISHED) X(PLAIN_SETTLED) X(PLAIN_RETIRED) X(PLAIN_DONE) X(PLAIN_UNPINNED)          \
-    X(PLAIN_LEFT)                                                                                 \
+    /* A plain overwrite (store/overwrite.c) */                                                    \
+    X(PLAIN_PREDICTED) X(PLAIN_PINNED) X(PLAIN_TAKEN) X(PLAIN_VALIDATED) X(PLAIN_BUILT)           \
+    X(PLAIN_BEFORE_PUBLISH) X(PLAIN_PUBLISHED) X(PLAIN_SETTLED) X(PLAIN_RETIRED)                  \
+    X(PLAIN_NEW_CLEARED) X(PLAIN_DECIDED) X(PLAIN_LET_GO)                                         \
     /* Reads, ticks, borrows (store/access.c) */                                                  \
     X(READ_LOOKED) X(READ_COPIED) X(TICK_BEGUN) X(TICK_LEFT) X(TICK_RETURNED) X(BORROW_PINNED)    \
     X(BORROW_AGAIN) X(BORROWED)                                                                   \

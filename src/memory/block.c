@@ -193,8 +193,13 @@ bool tks_block_take_ready(struct tks_member *member, uint64_t bytes, enum pin pi
                           uint64_t *granule)
 {
     unsigned class = tks_class_of(bytes);
-    if (tks_unlikely(class == CLASS_COUNT) || !take_ready(member, class, 0, pin, granule))
+    if (tks_unlikely(class == CLASS_COUNT))
         return false;
+    if (!take_ready(member, class, 0, pin, granule)) {
+        /* It may log one that somebody else took first, while the caller believes the log. */
+        pin_store(member, pin, 0);
+        return false;
+    }
     fence_full_after_swap();
     return true;
 }

@@ -40,14 +40,17 @@ static inline void section_announce(struct tks_member *member)
 {
     member->section = section_word(load_relaxed(&member->segment->header->epoch));
     store_relaxed(&member->slot->section, member->section);
+    tks_point(POINT_SECTION_STORED);
 }
 
 /** After the fence: false when the epoch has moved or the slot was taken from us. */
 static inline bool section_confirm(struct tks_member *member)
 {
     if (tks_likely(section_word(load_acquire(&member->segment->header->epoch)) == member->section &&
-                   load_relaxed(&member->slot->generation) == member->generation))
+                   load_relaxed(&member->slot->generation) == member->generation)) {
+        tks_point(POINT_SECTION_ENTERED);
         return true;
+    }
     member->section = SECTION_NOT_OURS;
     return false;
 }
@@ -60,15 +63,12 @@ static inline bool section_enter(struct tks_member *member)
 {
     for (int i = 0; i < SECTION_TRIES; i++) {
         section_announce(member);
-        tks_point(POINT_SECTION_STORED);
         fence_full(); /* A, pairs with B in tks_epoch_advance(); G, pairs with H in reclaim.c */
-        if (tks_likely(section_confirm(member))) {
-            tks_point(POINT_SECTION_ENTERED);
+        if (tks_likely(section_confirm(member)))
             return true;
-        }
+        tks_point(POINT_SECTION_MOVED);
         if (load_relaxed(&member->slot->generation) != member->generation)
             return false;
-        tks_point(POINT_SECTION_MOVED);
     }
     store_release(&member->slot->section, member->closed);
     return false;

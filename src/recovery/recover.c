@@ -149,8 +149,10 @@ static bool recover_slot(struct tks_member *heir, unsigned index)
         estate.plugin = tks_registry_plugin(segment, plugin);
     tks_point(POINT_RECOVER_PLUGIN_FOUND);
     for (size_t i = 0; i < sizeof(logged_blocks) / sizeof(logged_blocks[0]); i++)
-        if (!settle_block(&estate, logged_blocks[i].pin, logged_blocks[i].is_new))
-            return false;
+        if (!settle_block(&estate, logged_blocks[i].pin, logged_blocks[i].is_new)) {
+            heir->closed = closed;
+            return false; /* the slot still reads SECTION_DEAD: its pins count */
+        }
     tks_point(POINT_RECOVER_BLOCKS_DONE);
     /* What it had retired itself only its own list named. */
     store_relaxed(&segment->header->stray_retired, 1);

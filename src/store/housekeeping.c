@@ -457,7 +457,11 @@ static int tidy_plugin(void *arg, struct plugin *plugin, uint64_t granule)
     struct tks_member *member = arg;
     pin_store(member, LOG_PLUGIN, granule);
     tks_point(POINT_CHECK_LOGGED);
-    tks_index_retire_levels(member, plugin, UINT32_MAX);
+    /* Only in a section do pins count. Who cannot open one leaves it to the next. */
+    if (section_enter(member)) {
+        tks_index_retire_levels(member, plugin, UINT32_MAX);
+        section_leave(member);
+    }
     tks_collect(member);
     return TKS_OK;
 }

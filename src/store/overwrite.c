@@ -13,7 +13,6 @@
  * Whatever is unusual is for operation.c: up to 3 nothing has happened that it would not do again,
  * and the block that was taken stays ours, named by the log, which operation.c looks at.
  */
-#include "base/point.h"
 #include "memory/block.h"
 #include "memory/reclaim.h"
 #include "store/operation.h"
@@ -33,8 +32,7 @@ static bool predict(const struct tks_session *session, const struct tks_name *na
     plain->base = load_acquire(&session->plugin->base);
     plain->head =
         head_on_level(segment, session->plugin, (unsigned)plain->base, name->hash, &plain->piece);
-    /* A growing index is helped along, by operation.c. */
-    if (tks_unlikely(!plain->head || index_moving(session->plugin)))
+    if (tks_unlikely(!plain->head))
         return false;
     plain->word = load_acquire(plain->head);
     uint64_t granule = head_granule(plain->word);
@@ -52,6 +50,7 @@ static bool predict(const struct tks_session *session, const struct tks_name *na
 static bool still_true(const struct tks_session *session, const struct overwrite *plain)
 {
     const struct header *header = session->member->segment->header;
+    tks_point(POINT_PLAIN_TAKEN);
     return load_acquire(&session->plugin->base) == plain->base &&
            load_acquire(plain->head) == plain->word &&
            load_acquire(plain->node + NODE_VERSION) == plain->version &&
@@ -73,10 +72,8 @@ static void let_go(struct tks_session *session)
 {
     pin_store(session->member, PIN_PIECE, 0);
     pin_store(session->member, PIN_BLOCK, 0);
-    tks_point(POINT_PLAIN_UNPINNED);
     if (!session->in_tick)
         section_leave(session->member);
-    tks_point(POINT_PLAIN_LEFT);
 }
 
 /* False: somebody else was faster. */
@@ -84,13 +81,14 @@ static bool publish(struct tks_session *session, const struct tks_name *name,
                     const struct tks_content *content, struct overwrite *plain)
 {
     struct tks_member *member = session->member;
-    tks_point(POINT_PLAIN_TAKEN);
+    tks_point(POINT_PLAIN_VALIDATED);
     uint64_t *entry = granule_words(member->segment, plain->taken);
     node_build_entry(entry, name, content);
     node_finish(member, entry, 0, 0);
+    tks_point(POINT_PLAIN_BUILT);
     pin_store(member, PIN_BLOCK, pin_word(plain->old.granule, plain->old.index) | PIN_VALIDATED);
-    tks_point(POINT_PLAIN_BEFORE_PUBLISH);
     uint64_t word = head_word(HEAD_ENTRY, plain->taken, fingerprint_of(name->hash));
+    tks_point(POINT_PLAIN_BEFORE_PUBLISH);
     if (tks_unlikely(!compare_and_swap(plain->head, plain->word, word)))
         return false;
     tks_point(POINT_PLAIN_PUBLISHED);
@@ -102,7 +100,7 @@ static bool publish(struct tks_session *session, const struct tks_name *name,
 #endif
     tks_point(POINT_PLAIN_RETIRED);
     pin_store(member, PIN_NEW_ENTRY, 0);
-    tks_point(POINT_PLAIN_DONE);
+    tks_point(POINT_PLAIN_NEW_CLEARED);
     return true;
 }
 
@@ -113,16 +111,17 @@ bool tks_overwrite(struct tks_session *session, const struct tks_name *name,
     struct overwrite plain;
     if (!predict(session, name, &plain))
         return false;
-    tks_point(POINT_PLAIN_FOUND);
+    tks_point(POINT_PLAIN_PREDICTED);
     pin_target(session, name, &plain);
     tks_point(POINT_PLAIN_PINNED);
     if (!session->in_tick)
         section_announce(member);
-    tks_point(POINT_PLAIN_ANNOUNCED);
     const uint64_t bytes = entry_bytes(name->len, content->value_len);
     bool done = tks_block_take_ready(member, bytes, PIN_NEW_ENTRY, &plain.taken) &&
                 (session->in_tick || section_confirm(member)) && still_true(session, &plain) &&
                 publish(session, name, content, &plain);
+    tks_point(POINT_PLAIN_DECIDED);
     let_go(session);
+    tks_point(POINT_PLAIN_LET_GO);
     return done;
 }

@@ -281,6 +281,28 @@ static void run_odd_size(struct actor *subject)
         actor_problem(subject, "set: %s", tks_last_error());
 }
 
+/* So that blocks of the size of A are ready, and the next set of it is a plain one. */
+static void make_ready(struct actor *subject)
+{
+    for (int i = 0; i < 130; i++)
+        actor_set(subject, KEY_N, 0);
+}
+
+static void run_set_a(struct actor *subject)
+{
+    actor_set(subject, KEY_A, 0);
+}
+
+static void run_set_a_in_tick(struct actor *subject)
+{
+    if (tks_tick_begin(subject->state))
+        actor_problem(subject, "tick: %s", tks_last_error());
+    run_set_a(subject);
+    run_set_a(subject);
+    if (tks_tick_end(subject->state))
+        actor_problem(subject, "tick end: %s", tks_last_error());
+}
+
 /* The last key of a bucket goes while a snapshot needs it. */
 static void rival_deletes_here(void)
 {
@@ -393,6 +415,8 @@ static const struct scenario own[] = {
     {"recycle", 0, KEY_A, NULL, NULL, run_recycle, NULL, NULL},
     {"fill", 0, KEY_A, NULL, begin_fill, run_fill, NULL, NULL},
     {"big_recycled", 0, KEY_BIG, big_gone, NULL, run_delete_and_recycle, NULL, NULL},
+    {"plain_set", 0, KEY_A, NULL, make_ready, run_set_a, NULL, NULL},
+    {"plain_set_in_tick", 0, KEY_A, NULL, make_ready, run_set_a_in_tick, NULL, NULL},
     {"odd_size", 0, KEY_A, NULL, begin_fresh, run_odd_size, NULL, NULL},
     {"conflict", 0, KEY_A, NULL, NULL, run_conflict, NULL, NULL},
     {"grow_far", 0, KEY_A, NULL, NULL, run_grow_far, NULL, NULL},
@@ -412,6 +436,12 @@ static const struct contest {
     void (*rival)(void), (*enter)(void);
 } contests[] = {
     {"set_lost", "set_overwrite", POINT_OP_BEFORE_PUBLISH, rival_sets_a, NULL},
+    {"plain_set_lost", "plain_set", POINT_PLAIN_BEFORE_PUBLISH, rival_sets_a, NULL},
+    {"plain_set_unsettled", "plain_set", POINT_PLAIN_PUBLISHED, rival_sets_a, NULL},
+    {"plain_set_deleted", "plain_set", POINT_PLAIN_PINNED, rival_deletes_a, NULL},
+    {"plain_set_recycled", "plain_set", POINT_PLAIN_PREDICTED, rival_recycles, NULL},
+    {"plain_set_read", "plain_set", POINT_PLAIN_PUBLISHED, rival_gets_a, NULL},
+    {"plain_set_grown", "plain_set", POINT_PLAIN_VALIDATED, rival_grows, NULL},
     {"insert_lost", "set_insert", POINT_OP_BEFORE_PUBLISH, rival_sets_a, NULL},
     {"vector_lost", "set_insert_in_vector", POINT_OP_BEFORE_PUBLISH, rival_sets_v0, NULL},
     {"vector_shrinks", "set_overwrite_in_vector", POINT_OP_PINNED, rival_deletes_v1, NULL},

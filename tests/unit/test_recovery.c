@@ -294,6 +294,77 @@ static void who_dies_during_a_check_leaves_no_leak(void **state)
     tks_store_close(store);
 }
 
+/* ---- Pins ---------------------------------------------------------------------------------- */
+
+static void reclaim_beside(struct heirs *heirs)
+{
+    at.act = NULL;
+    tks_reclaim_slabs(heirs->two, 0, heirs->segment->slab_count);
+}
+
+/* A plain overwrite goes on with the block that its log names. */
+static void a_ready_block_that_was_lost_is_not_logged(void **state)
+{
+    struct heirs *heirs = *state;
+    uint64_t granule;
+    assert_int_equal(try_take(heirs->one, &granule), TKS_OK);
+    pin_store(heirs->one, PIN_NEW_ENTRY, 0);
+    assert_true(tks_retire(heirs->one, granule));
+    for (int i = 0; i < 3; i++)
+        tks_epoch_advance(heirs->one);
+    tks_collect(heirs->one);
+    act_at(heirs, POINT_TAKE_FOUND, 1, reclaim_beside);
+    assert_false(tks_block_take_ready(heirs->one, BLOCK_BYTES, PIN_NEW_ENTRY, &granule));
+    assert_null(at.act);
+    assert_int_equal(heirs->one->slot->words[PIN_NEW_ENTRY], 0);
+}
+
+static unsigned looked_at;
+
+static void pins_count(struct heirs *heirs)
+{
+    for (uint64_t i = 0; i < heirs->segment->slot_count; i++) {
+        const struct slot *slot = &heirs->segment->slots[i];
+        looked_at += slot->words[PIN_MOVE_PIECE] != 0;
+        assert_true(!slot->words[PIN_MOVE_PIECE] || slot->section != SECTION_IDLE);
+    }
+}
+
+static void grow_and_die(struct heirs *heirs, const char *uri)
+{
+    tks_store *store;
+    tks_state *own;
+    char key[24];
+    if (tks_store_open(uri, NULL, &store) || tks_state_open(store, "plugin", &own))
+        _exit(1);
+    act_at(heirs, POINT_PIECE_PINNED, 1, kill_me);
+    for (unsigned i = 0; i < 400; i++) {
+        snprintf(key, sizeof(key), "key-%u", i);
+        tks_set(own, key, "x", 1);
+    }
+    _exit(2);
+}
+
+/* The pins of a slot in no section do not. */
+static void what_a_check_pins_to_tidy_up_counts(void **state)
+{
+    struct heirs *heirs = *state;
+    struct tks_check check = {.size = sizeof(check)};
+    tks_store *store;
+    char uri[128];
+    snprintf(uri, sizeof(uri), "shm://%s", unit_name());
+    pid_t child = fork();
+    if (!child)
+        grow_and_die(heirs, uri);
+    unit_wait(child, SIGKILL);
+    assert_int_equal(tks_store_open(uri, NULL, &store), TKS_OK);
+    act_at(heirs, POINT_PIECE_PINNED, 0, pins_count);
+    assert_int_equal(tks_store_check(store, &check), TKS_OK);
+    assert_true(looked_at > 0);
+    assert_int_equal(check.leaked_blocks, 0);
+    tks_store_close(store);
+}
+
 #define HEIRS_TEST(name) cmocka_unit_test_setup_teardown(name, open_heirs, close_heirs)
 
 int main(void)
@@ -304,6 +375,8 @@ int main(void)
         HEIRS_TEST(blocks_of_a_dead_ones_list_are_found_without_pressure),
         HEIRS_TEST(a_death_is_counted_once_wherever_its_heir_dies),
         HEIRS_TEST(who_dies_during_a_check_leaves_no_leak),
+        HEIRS_TEST(a_ready_block_that_was_lost_is_not_logged),
+        HEIRS_TEST(what_a_check_pins_to_tidy_up_counts),
         cmocka_unit_test(a_forked_child_has_a_thread_without_slots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
