@@ -134,6 +134,7 @@ static bool recover_slot(struct tks_member *heir, unsigned index)
     store_release(&slot->section, SECTION_DEAD);
     tks_point(POINT_RECOVER_MARKED_DEAD);
     /* An heir to its own slot opens sections in it: the pins there count until the end. */
+    const uint64_t closed = heir->closed;
     if (heir->slot == slot)
         heir->closed = SECTION_DEAD;
     uint64_t snapshot = load_ordered(&segment->header->snapshot);
@@ -160,8 +161,7 @@ static bool recover_slot(struct tks_member *heir, unsigned index)
         store_release(&slot->words[i], 0);
         tks_point(POINT_RECOVER_WORD_CLEARED);
     }
-    if (heir->slot == slot)
-        heir->closed = SECTION_IDLE;
+    heir->closed = closed;
     store_release(&slot->section, SECTION_IDLE);
     tks_point(POINT_RECOVER_SECTION_CLEARED);
     tks_slot_recovered(slot);
