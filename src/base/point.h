@@ -17,7 +17,7 @@
     X(OP_NEW_CLEARED) X(OP_DECIDED) X(OP_LINKED) X(OP_TOMBSTONE_NEEDED) X(OP_NODES_READY)         \
     X(OP_BEFORE_PUBLISH) X(OP_PUBLISHED) X(OP_NEW_SETTLED) X(OP_SHORT) X(OP_SHORT_HARD)           \
     X(OP_AGAIN) X(OP_MEMORY_FOUND) X(OP_GROWTH) X(OP_LOGGED) X(OP_UNPINNED) X(OP_LEFT)            \
-    X(OP_ENDED) X(SETTLE_BEFORE) X(SETTLE_AFTER)                                                  \
+    X(OP_ENDED) X(SETTLE_BEFORE) X(SETTLE_MARKED) X(SETTLE_AFTER)                                                  \
     /* A plain overwrite (store/overwrite.c) */                                                    \
     X(PLAIN_PREDICTED) X(PLAIN_PINNED) X(PLAIN_TAKEN) X(PLAIN_VALIDATED) X(PLAIN_BUILT)           \
     X(PLAIN_BEFORE_PUBLISH) X(PLAIN_PUBLISHED) X(PLAIN_SETTLED) X(PLAIN_RETIRED)                  \

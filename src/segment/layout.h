@@ -39,7 +39,7 @@
 #define SLAB_BYTES 65536u
 #define COMMIT_SLABS 4u
 #define LEVEL0_BITS 9u
-#define PIECE_BITS 12u
+#define PIECE_BITS 10u
 #define REGISTRY_BUCKETS 512u
 #define SEGMENT_BYTES_MIN (1u << 20)
 #define SLOTS_MIN 8u
@@ -56,6 +56,11 @@
 
 #define LEVEL0_HEADS (1u << LEVEL0_BITS)
 #define PIECE_HEADS (1u << PIECE_BITS)
+/* So many neighbouring heads share a mark, which follows the heads in the same block. */
+#define MARK_BITS 4u
+#define MARKS_FOR(heads) (((heads) + (1u << MARK_BITS) - 1) >> MARK_BITS)
+/* With its marks a whole piece is a block of 8,704 bytes, seven to a slab. */
+#define PIECE_BYTES ((PIECE_HEADS + MARKS_FOR(PIECE_HEADS)) * 8ull)
 #define LEVELS 22u
 
 /* ---- Block sizes --------------------------------------------------------------------------- */
@@ -64,7 +69,8 @@
 #define BLOCK_SIZES(X)                                                                             \
     X(64) X(128) X(192) X(256) X(320) X(384) X(512) X(640) X(768) X(1024) X(1280) X(1536) X(2048)
 #define BLOCK_SIZES_LARGE(X)                                                                       \
-    X(2560) X(3072) X(4096) X(5120) X(6144) X(8192) X(10880) X(13056) X(16384) X(21824) X(32768)
+    X(2560)                                                                                        \
+    X(3072) X(4096) X(5120) X(6144) X(8192) X(8704) X(10880) X(13056) X(16384) X(21824) X(32768)
 
 enum {
 #define BLOCK_CLASS(size) CLASS_##size,
@@ -271,13 +277,15 @@ struct plugin {
     uint64_t name_len;
     uint64_t base; /* lowest level that is not wholly DONE */
     uint64_t pad0[4];
-    uint64_t cursor; /* level 8 | next group of parent heads 56 */
-    uint64_t pad1[7];
+    uint64_t cursor;  /* level 8 | next group of parent heads 56 */
+    uint64_t changed; /* no mark is larger */
+    uint64_t pad1[6];
     /* granule of level k's only piece, or of its directory of pieces; level 0 is `heads` */
     uint64_t level[LEVELS];
     uint64_t pad2[2];
     char name[256];
     uint64_t heads[LEVEL0_HEADS];
+    uint64_t marks[MARKS_FOR(LEVEL0_HEADS)];
 };
 
 /* ---- Slots --------------------------------------------------------------------------------- */
@@ -476,6 +484,9 @@ _Static_assert(offsetof(struct header, registry) % 64 == 0, "line");
 _Static_assert(offsetof(struct plugin, cursor) == 64, "line");
 _Static_assert(offsetof(struct plugin, level) == 128, "line");
 _Static_assert(offsetof(struct plugin, heads) % 64 == 0, "line");
+_Static_assert(offsetof(struct plugin, marks) ==
+                   offsetof(struct plugin, heads) + LEVEL0_HEADS * sizeof(uint64_t),
+               "marks follow heads");
 _Static_assert(SLOTS_MAX + VISITOR_SLOTS < (1u << SLOT_BITS), "slot numbers fit");
 _Static_assert(SLAB_STATES <= 1u << 11, "state index fits a pin");
 _Static_assert(SEGMENT_BYTES_MAX / GRANULE_BYTES <= 1ull << GRANULE_BITS, "granules fit");

@@ -74,7 +74,7 @@ static uint64_t layout_fingerprint(void)
         offsetof(struct header, registry), offsetof(struct slot, words),
         offsetof(struct slot, mutex), offsetof(struct plugin, level),
         offsetof(struct plugin, heads), SLAB_BYTES, SLAB_STATES, COMMIT_SLABS, LEVEL0_BITS,
-        PIECE_BITS, LEVELS, CLASS_COUNT, RESERVE_BLOCK_BYTES, SLOT_WORDS, GRANULE_BITS,
+        PIECE_BITS, MARK_BITS, LEVELS, CLASS_COUNT, RESERVE_BLOCK_BYTES, SLOT_WORDS, GRANULE_BITS,
         FINGERPRINT_BITS, SLOT_BITS, ENTRY_KEY, VECTOR_MEMBERS, (uint64_t)tks_slot_mutex_kind(),
         /* glibc's robust list is part of the layout; another libc's would be another number. */
         (uint64_t)'g' << 32 | (uint64_t)'l' << 24 | 'c',

@@ -229,6 +229,13 @@ static int protect(struct attempt *attempt)
     return still_true(attempt) ? STEP_GO_ON : STEP_AGAIN;
 }
 
+static uint64_t *mark_near(const struct attempt *attempt)
+{
+    const struct tks_place *place = &attempt->found.place;
+    return mark_of(attempt->session->member->segment, attempt->session->plugin, place->piece,
+                   place->level, place->head);
+}
+
 /* Fix the stamp of what the bucket holds: before it is replaced, and before an answer depends on
  * it. */
 static int settle_old(struct attempt *attempt)
@@ -237,13 +244,15 @@ static int settle_old(struct attempt *attempt)
     struct tks_found *found = &attempt->found;
     tks_point(POINT_OP_VALIDATED);
     if (attempt->old_node) {
-        node_settle(segment, granule_words(segment, attempt->old_node));
+        node_settle(segment, attempt->session->plugin, mark_near(attempt),
+                    granule_words(segment, attempt->old_node));
         return STEP_GO_ON;
     }
     if (head_kind(found->word) != HEAD_EMPTY_NEW)
         return STEP_GO_ON;
-    uint64_t settled = head_empty(HEAD_EMPTY, load_ordered(&segment->header->era));
-    if (!compare_and_swap(found->place.head, found->word, settled))
+    uint64_t settled = empty_settle(segment, attempt->session->plugin, mark_near(attempt),
+                                    found->place.head, found->word);
+    if (!settled)
         return STEP_AGAIN;
     found->word = settled;
     return STEP_GO_ON;
@@ -364,11 +373,12 @@ static void settle_new(struct attempt *attempt, uint64_t word)
 {
     struct tks_segment *segment = attempt->session->member->segment;
     if (!head_names_block(word)) {
-        compare_and_swap(attempt->found.place.head, word,
-                         head_empty(HEAD_EMPTY, load_ordered(&segment->header->era)));
+        empty_settle(segment, attempt->session->plugin, mark_near(attempt),
+                     attempt->found.place.head, word);
         return;
     }
-    uint64_t stamp = node_settle(segment, granule_words(segment, head_granule(word)));
+    uint64_t stamp = node_settle(segment, attempt->session->plugin, mark_near(attempt),
+                                 granule_words(segment, head_granule(word)));
     if (attempt->vector && attempt->entry)
         compare_and_swap(granule_words(segment, attempt->entry) + NODE_STAMP, 0, stamp);
 }

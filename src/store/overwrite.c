@@ -92,7 +92,10 @@ static bool publish(struct tks_session *session, const struct tks_name *name,
     if (tks_unlikely(!compare_and_swap(plain->head, plain->word, word)))
         return false;
     tks_point(POINT_PLAIN_PUBLISHED);
-    node_settle(member->segment, entry);
+    node_settle(
+        member->segment, session->plugin,
+        mark_of(member->segment, session->plugin, plain->piece, (unsigned)plain->base, plain->head),
+        entry);
     tks_point(POINT_PLAIN_SETTLED);
 #ifndef TKS_PLANT_NO_RETIRE
     if (!tks_retire_exact(member, &plain->old))

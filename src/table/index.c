@@ -15,8 +15,8 @@
 #define CROWDED_PERCENT 39u
 #define RETIRE_BUDGET 16u
 /* Two keys in one bucket cost twice as much to write. Where memory is not short, an index of a few
- * keys rather has empty buckets: half a piece of them, 16 KiB. */
-#define GENEROUS_BITS (PIECE_BITS - 1)
+ * keys rather has empty buckets: at most 16 KiB of them. */
+#define GENEROUS_BITS (LEVEL0_BITS + 2)
 #define GENEROUS_SLABS 256u
 
 static uint64_t *level_word(struct plugin *plugin, unsigned level)
@@ -34,9 +34,31 @@ static uint64_t directory_words(unsigned level)
     return 1ull << (level_bits(level) - PIECE_BITS);
 }
 
+static uint64_t piece_bytes(unsigned level)
+{
+    return (piece_heads(level) + MARKS_FOR(piece_heads(level))) * 8;
+}
+
 static bool live_piece(uint64_t granule)
 {
     return granule && granule != LEVEL_GONE;
+}
+
+/* ---- Marks ---------------------------------------------------------------------------------- */
+
+static void raise_word(uint64_t *word, uint64_t era)
+{
+    for (;;) { /* every lost race was won by a larger era, and eras are few */
+        uint64_t now = load_ordered(word);
+        if (now >= era || compare_and_swap(word, now, era))
+            return;
+    }
+}
+
+void tks_mark_raise(struct plugin *plugin, uint64_t *mark, uint64_t era)
+{
+    raise_word(&plugin->changed, era);
+    raise_word(mark, era);
 }
 
 /* ---- Growing: levels and pieces ------------------------------------------------------------ */
@@ -74,8 +96,8 @@ static bool crowded(const struct tks_segment *segment, struct plugin *plugin,
                     const struct tks_place *place, uint64_t hash)
 {
     uint64_t piece;
-    unsigned bits = level_bits(place->level) < PIECE_BITS ? level_bits(place->level) : PIECE_BITS;
-    uint64_t sample = 1ull << bits < SAMPLE_HEADS ? 1ull << bits : SAMPLE_HEADS;
+    uint64_t heads = piece_heads(place->level);
+    uint64_t sample = heads < SAMPLE_HEADS ? heads : SAMPLE_HEADS;
     uint64_t first = hash >> (64 - level_bits(place->level)) & ~(sample - 1);
     const uint64_t *head =
         head_on_level(segment, plugin, place->level, bucket_hash(place->level, first), &piece);
@@ -100,7 +122,7 @@ int tks_index_consider_growth(struct tks_member *member, struct plugin *plugin,
         !(generous || (inserted && crowded(member->segment, plugin, place, hash))))
         return TKS_OK;
     tks_point(POINT_GROW_CROWDED);
-    uint64_t bytes = single_piece(next) ? 8ull << level_bits(next) : directory_words(next) * 8;
+    uint64_t bytes = single_piece(next) ? piece_bytes(next) : directory_words(next) * 8;
     return install(member, level_word(plugin, next), bytes);
 }
 
@@ -110,6 +132,7 @@ struct move {
     struct plugin *plugin;
     uint64_t *parent;
     uint64_t *child; /* the first of two */
+    uint64_t parent_piece, child_piece;
     unsigned level;  /* of the parent */
     uint64_t bucket; /* of the parent */
 };
@@ -160,7 +183,7 @@ static int find_children(struct tks_member *member, struct move *move, uint64_t 
         return TKS_EVICTED;
     uint64_t *word = granule_words(member->segment, directory) + (move->bucket * 2 >> PIECE_BITS);
     tks_point(POINT_GROW_PIECE_MISSING);
-    int status = load_acquire(word) ? TKS_OK : install(member, word, PIECE_HEADS * 8ull);
+    int status = load_acquire(word) ? TKS_OK : install(member, word, PIECE_BYTES);
     if (status)
         return status;
     move->child = group_children(member->segment, move, hash, piece);
@@ -170,20 +193,34 @@ static int find_children(struct tks_member *member, struct move *move, uint64_t 
 /* Pin both pieces; after this neither can be reused, whatever happens to us. */
 static int move_begin(struct tks_member *member, struct move *move)
 {
-    uint64_t piece, parent_piece;
     uint64_t hash = bucket_hash(move->level, move->bucket);
-    int status = find_children(member, move, &piece);
+    int status = find_children(member, move, &move->child_piece);
     if (status)
         return status;
-    move->parent = head_on_level(member->segment, move->plugin, move->level, hash, &parent_piece);
+    move->parent =
+        head_on_level(member->segment, move->plugin, move->level, hash, &move->parent_piece);
     if (!move->parent)
         return TKS_EVICTED;
-    pin_granule_at(member, PIN_MOVE_PIECE, parent_piece);
-    pin_granule_at(member, PIN_MOVE_CHILD, piece);
+    pin_granule_at(member, PIN_MOVE_PIECE, move->parent_piece);
+    pin_granule_at(member, PIN_MOVE_CHILD, move->child_piece);
     tks_point(POINT_GROW_PIECES_PINNED);
     fence_full(); /* G, pairs with H */
     return load_acquire(&move->plugin->base) == move->level && section_intact(member) ? TKS_OK
                                                                                       : TKS_EVICTED;
+}
+
+static uint64_t *parent_mark(const struct tks_member *member, const struct move *move)
+{
+    return mark_of(member->segment, move->plugin, move->parent_piece, move->level, move->parent);
+}
+
+/* Nothing new is settled under the frozen parent: what its mark says goes for the children. */
+static void inherit_mark(const struct tks_member *member, const struct move *move)
+{
+    mark_changed(
+        move->plugin,
+        mark_of(member->segment, move->plugin, move->child_piece, move->level + 1, move->child),
+        load_acquire(parent_mark(member, move)));
 }
 
 /*
@@ -208,11 +245,11 @@ static bool pin_head_block(struct tks_member *member, uint64_t *head, uint64_t w
 }
 
 /* Settle the word of a bucket that is about to be frozen. False: it changed, look again. */
-static bool settle_head(struct tks_member *member, uint64_t *head, uint64_t word)
+static bool settle_head(struct tks_member *member, const struct move *move, uint64_t word)
 {
     struct tks_segment *segment = member->segment;
     if (head_kind(word) == HEAD_EMPTY_NEW) {
-        compare_and_swap(head, word, head_empty(HEAD_EMPTY, load_ordered(&segment->header->era)));
+        empty_settle(segment, move->plugin, parent_mark(member, move), move->parent, word);
         tks_point(POINT_GROW_HEAD_SETTLED);
         return false;
     }
@@ -223,8 +260,8 @@ static bool settle_head(struct tks_member *member, uint64_t *head, uint64_t word
     uint64_t *node = granule_words(segment, head_granule(word));
     if (load_acquire(node + NODE_STAMP))
         return section_intact(member);
-    if (pin_head_block(member, head, word, false))
-        node_settle(segment, node);
+    if (pin_head_block(member, move->parent, word, false))
+        node_settle(segment, move->plugin, parent_mark(member, move), node);
     pin_store(member, PIN_MOVE_BLOCK, 0);
     return false;
 }
@@ -292,7 +329,9 @@ static int move_vector(struct tks_member *member, struct move *move, uint64_t wo
         pin_store(member, PIN_MOVE_BLOCK, 0);
         return TKS_OK;
     }
-    node_settle(member->segment, granule_words(member->segment, head_granule(word)));
+    node_settle(member->segment, move->plugin, parent_mark(member, move),
+                granule_words(member->segment, head_granule(word)));
+    inherit_mark(member, move);
     for (unsigned side = 0; side < 2; side++) {
         uint64_t share;
         if (load_acquire(move->child + side))
@@ -321,7 +360,8 @@ static int move_vector(struct tks_member *member, struct move *move, uint64_t wo
 static int settle_frozen(struct tks_member *member, struct move *move, uint64_t word)
 {
     if (pin_head_block(member, move->parent, word, false))
-        node_settle(member->segment, granule_words(member->segment, head_granule(word)));
+        node_settle(member->segment, move->plugin, parent_mark(member, move),
+                    granule_words(member->segment, head_granule(word)));
     pin_store(member, PIN_MOVE_BLOCK, 0);
     return section_intact(member) ? TKS_OK : TKS_EVICTED;
 }
@@ -344,6 +384,7 @@ static int move_frozen(struct tks_member *member, struct move *move, uint64_t wo
     }
     if (!section_intact(member))
         return TKS_EVICTED;
+    inherit_mark(member, move);
     tks_point(POINT_GROW_CHILDREN_BEFORE);
     compare_and_swap(move->child, 0, shares[0]);
     tks_point(POINT_GROW_FIRST_CHILD);
@@ -377,7 +418,7 @@ static int move_bucket(struct tks_member *member, struct move *move, bool *done)
         if (head_kind(word) == HEAD_UNUSED)
             return section_intact(member) ? TKS_CORRUPT : TKS_EVICTED;
         tks_point(POINT_GROW_BEFORE_FREEZE);
-        if (settle_head(member, move->parent, word))
+        if (settle_head(member, move, word))
             compare_and_swap(move->parent, word, word | HEAD_FROZEN);
         else if (!section_intact(member))
             return TKS_EVICTED;

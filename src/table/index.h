@@ -19,6 +19,15 @@
  * pins the piece of the children before it trusts them to be level base + 1, as a stopped one
  * may CAS a child long after; zero is only ever a child not set in a piece still in use.
  *
+ * Marks say what changed since when, so that a checkpoint costs what changed. A mark, one for 16
+ * neighbouring heads, is the latest era in which a stamp of one of their nodes was settled: whoever
+ * settles raises the mark first (never lowers it), so a node of stamp s is never seen without a
+ * mark
+ * >= s. A mover raises the children's mark to the parent's after it froze the bucket: what is
+ * marked at the parent later was settled by somebody who found it frozen, and is no news. A
+ * snapshot of stamp t that looks for what changed since the one of stamp s takes every range with a
+ * mark >= s: a settler that had read era s may have raised its mark after s looked.
+ *
  * Inserts move a few buckets each (the cursor); a writer that meets a frozen bucket moves that
  * one. When all are DONE base advances by CAS and the old level's pieces are retired one by one,
  * each unlinked (CAS directory word -> LEVEL_GONE) by the one who then retires it.
@@ -47,6 +56,33 @@ static inline unsigned level_bits(unsigned level)
 static inline uint64_t bucket_hash(unsigned level, uint64_t bucket)
 {
     return bucket << (64 - level_bits(level));
+}
+
+/** Heads in a piece of @p level. */
+static inline uint64_t piece_heads(unsigned level)
+{
+    return 1ull << (level_bits(level) < PIECE_BITS ? level_bits(level) : PIECE_BITS);
+}
+
+/** The mark of a head that lies in @p piece (0: in the descriptor) of @p level. */
+static inline uint64_t *mark_of(const struct tks_segment *segment, struct plugin *plugin,
+                                uint64_t piece, unsigned level, const uint64_t *head)
+{
+    uint64_t *first = piece ? granule_words(segment, piece) : plugin->heads;
+    return first + piece_heads(level) + ((uint64_t)(head - first) >> MARK_BITS);
+}
+
+/** Raise a mark to @p era, and the plugin's word first. */
+void tks_mark_raise(struct plugin *plugin, uint64_t *mark, uint64_t era);
+
+/**
+ * Say that something near the mark changes in @p era: before the stamp that makes it so is settled.
+ * The piece is pinned.
+ */
+static inline void mark_changed(struct plugin *plugin, uint64_t *mark, uint64_t era)
+{
+    if (tks_unlikely(load_acquire(mark) < era))
+        tks_mark_raise(plugin, mark, era);
 }
 
 /** Head of @p hash on @p level, NULL when the level or its piece is not there. */

@@ -24,11 +24,11 @@ void tks_settle_bucket(struct tks_member *member, struct plugin *plugin,
     fence_full(); /* G, pairs with H */
     if (load_acquire(&plugin->base) <= place->level && load_acquire(place->head) == word &&
         section_intact(member)) {
+        uint64_t *mark = mark_of(segment, plugin, place->piece, place->level, place->head);
         if (ref.granule)
-            node_settle(segment, granule_words(segment, ref.granule));
+            node_settle(segment, plugin, mark, granule_words(segment, ref.granule));
         else if (head_kind(word) == HEAD_EMPTY_NEW)
-            compare_and_swap(place->head, word,
-                             head_empty(HEAD_EMPTY, load_ordered(&segment->header->era)));
+            empty_settle(segment, plugin, mark, place->head, word);
     }
     tks_point(POINT_BUCKET_SETTLED);
     pin_store(member, PIN_PIECE, 0);

@@ -43,17 +43,32 @@ static inline uint64_t snapshot_tag(uint64_t stamp)
     return stamp & FINGERPRINT_MASK;
 }
 
-/** Settle the stamp of a node that the caller has pinned (or built). Returns it. */
-static inline uint64_t node_settle(struct tks_segment *segment, uint64_t *node)
+/** Settle the stamp of a node that the caller has pinned (or built), its piece too; @p mark is its
+ * head's. Returns it. */
+static inline uint64_t node_settle(struct tks_segment *segment, struct plugin *plugin,
+                                   uint64_t *mark, uint64_t *node)
 {
     uint64_t stamp = load_acquire(node + NODE_STAMP);
     if (tks_unlikely(!stamp)) {
+        const uint64_t era = load_ordered(&segment->header->era);
         tks_point(POINT_SETTLE_BEFORE);
-        compare_and_swap(node + NODE_STAMP, 0, load_ordered(&segment->header->era));
+        mark_changed(plugin, mark, era);
+        tks_point(POINT_SETTLE_MARKED);
+        compare_and_swap(node + NODE_STAMP, 0, era);
         stamp = load_acquire(node + NODE_STAMP);
         tks_point(POINT_SETTLE_AFTER);
     }
     return stamp;
+}
+
+/** Settle an empty bucket that reads @p word, an EMPTY_NEW: what it reads then, 0 if it changed. */
+static inline uint64_t empty_settle(struct tks_segment *segment, struct plugin *plugin,
+                                    uint64_t *mark, uint64_t *head, uint64_t word)
+{
+    const uint64_t era = load_ordered(&segment->header->era);
+    mark_changed(plugin, mark, era);
+    return compare_and_swap(head, word, head_empty(HEAD_EMPTY, era)) ? head_empty(HEAD_EMPTY, era)
+                                                                     : 0;
 }
 
 /** Whether what a head in range reads has its stamp: an answer may depend on it only then. */

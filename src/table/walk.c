@@ -98,7 +98,7 @@ static void step_on(struct tks_walk *walk, unsigned level)
 {
     uint64_t width = 1ull << (64 - level_bits(level));
     uint64_t next = (walk->position & ~(width - 1)) + width;
-    walk->ended = next == 0;
+    walk->ended = next == 0 || (walk->last && next > walk->last);
     walk->position = next;
 }
 

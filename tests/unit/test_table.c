@@ -7,6 +7,7 @@
 #include "memory/epoch.h"
 #include "recovery/recover.h"
 #include "store/shm.h"
+#include "table/changes.h"
 #include "table/node.h"
 #include "table/registry.h"
 #include "table/snapshot.h"
@@ -414,9 +415,13 @@ static void a_stamp_is_settled_once(void **state)
     struct table *table = *state;
     uint64_t granule = make_node(table, PIN_NEW_ENTRY, 0, 0);
     uint64_t *node = granule_words(table->segment, granule), era = table->segment->header->era;
-    assert_int_equal(node_settle(table->segment, node), era);
+    struct plugin *plugin = table->plugin;
+    assert_int_equal(node_settle(table->segment, plugin, plugin->marks, node), era);
+    assert_int_equal(plugin->marks[0], era);
+    assert_int_equal(plugin->changed, era);
     fetch_add(&table->segment->header->era, 1);
-    assert_int_equal(node_settle(table->segment, node), era);
+    assert_int_equal(node_settle(table->segment, plugin, plugin->marks, node), era);
+    assert_int_equal(plugin->marks[0], era);
     tks_block_discard(table->member, PIN_NEW_ENTRY);
 }
 
@@ -504,6 +509,95 @@ static void a_writer_without_room_gives_the_snapshot_up(void **state)
     }
 }
 
+/* ---- Changes ------------------------------------------------------------------------------- */
+
+struct covered {
+    struct tks_run runs[20000];
+    size_t count;
+    double share; /* of all hashes */
+};
+
+static void find_changes(struct table *table, uint64_t since, struct covered *covered)
+{
+    struct tks_changes changes = {.member = table->member, .plugin = table->plugin, .since = since};
+    uint64_t next = 0;
+    covered->count = 0;
+    covered->share = 0;
+    while (!changes.ended) {
+        struct tks_run run;
+        assert_int_equal(tks_changes_next(&changes, &run), TKS_OK);
+        if (run.first > run.last)
+            continue;
+        assert_true(run.first >= next && covered->count < 20000);
+        next = run.last;
+        covered->runs[covered->count++] = run;
+        covered->share += ((double)(run.last - run.first) + 1) / 0x1p64;
+    }
+}
+
+static bool is_covered(const struct covered *covered, unsigned i)
+{
+    char key[24];
+    key_of(i, key);
+    uint64_t hash = hash_of(key, strlen(key));
+    for (size_t r = 0; r < covered->count; r++)
+        if (hash >= covered->runs[r].first && hash <= covered->runs[r].last)
+            return true;
+    return false;
+}
+
+/* A new era, as a snapshot makes one. */
+static uint64_t next_era(struct table *table)
+{
+    struct tks_snapshot snapshot;
+    assert_int_equal(tks_snapshot_begin(table->member, &snapshot), TKS_OK);
+    tks_snapshot_end(table->member, &snapshot);
+    return snapshot.stamp + 1;
+}
+
+static void what_changed_is_found_and_little_else(void **state)
+{
+    struct table *table = *state;
+    static struct covered covered;
+    char key[24];
+    for (unsigned i = 0; i < MANY; i++)
+        set(table, i, i);
+    uint64_t since = next_era(table);
+    find_changes(table, since, &covered);
+    assert_int_equal(covered.count, 0);
+    for (unsigned i = 0; i < 100; i++) {
+        set(table, i * 7, 1);
+        key_of(i * 11 + 5000, key);
+        assert_int_equal(tks_delete(table->state, key), TKS_OK);
+        assert_int_equal(tks_add_i64(table->state, "counter", 1, NULL), TKS_OK);
+    }
+    find_changes(table, since, &covered);
+    for (unsigned i = 0; i < 100; i++)
+        assert_true(is_covered(&covered, i * 7) && is_covered(&covered, i * 11 + 5000));
+    assert_true(covered.share < 0.1);
+    find_changes(table, next_era(table), &covered);
+    assert_int_equal(covered.count, 0);
+}
+
+static void changes_move_with_their_buckets(void **state)
+{
+    struct table *table = *state;
+    static struct covered covered;
+    for (unsigned round = 0; round < 20; round++) {
+        uint64_t since = next_era(table);
+        unsigned first = round * 1000;
+        for (unsigned i = first; i < first + 1000; i++) {
+            set(table, i, i);
+            if (i % 100 == 99 || i == first) {
+                find_changes(table, since, &covered);
+                for (unsigned k = first; k <= i; k++)
+                    assert_true(is_covered(&covered, k));
+            }
+        }
+    }
+    assert_true(load_relaxed(&table->plugin->base) > 3);
+}
+
 #define TABLE_TEST(name) cmocka_unit_test_setup_teardown(name, open_table, close_table)
 
 int main(void)
@@ -525,6 +619,8 @@ int main(void)
         TABLE_TEST(a_stamp_is_settled_once),
         TABLE_TEST(a_snapshot_sees_what_was_there_when_it_began),
         TABLE_TEST(a_writer_without_room_gives_the_snapshot_up),
+        TABLE_TEST(what_changed_is_found_and_little_else),
+        TABLE_TEST(changes_move_with_their_buckets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
