@@ -21,7 +21,11 @@
 #define FORMAT_BATCH_MAGIC 0x42534b54u /* "TKSB" */
 #define FORMAT_SECTOR 512u
 #define FORMAT_BATCHES (2 * FORMAT_SECTOR) /* where the first batch begins */
+#ifdef TKS_TEST_TINY
+#define FORMAT_BATCH_PAYLOAD ((size_t)512)
+#else
 #define FORMAT_BATCH_PAYLOAD ((size_t)1 << 20)
+#endif
 
 struct format_header {
     char magic[8];
