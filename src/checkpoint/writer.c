@@ -277,9 +277,13 @@ static int begin_full(struct tks_writer *writer)
 
 static int begin_increment(struct tks_writer *writer)
 {
-    if (tks_writer_wants_full(writer))
-        return tks_fail(TKS_INVALID, "checkpoint \"%s\": the next cut must be a full image",
-                        writer->path);
+    if (tks_writer_wants_full(writer)) {
+        int status = ask_host(writer); /* PATH may be a successor's by now */
+        return status
+                   ? status
+                   : tks_fail(TKS_INVALID, "checkpoint \"%s\": the next cut must be a full image",
+                              writer->path);
+    }
     writer->cut = (struct cut){.active = true, .chain = writer->own};
     return TKS_OK;
 }

@@ -134,12 +134,9 @@ static size_t make_value(const struct world *world, uint64_t version, uint32_t t
     return len;
 }
 
-void world_record(const struct world *world, unsigned index, uint64_t version,
+void world_record(const struct world *world, unsigned index, uint64_t version, unsigned char *value,
                   struct tks_record *record)
 {
-    static _Thread_local unsigned char values[2][1 << 20];
-    static _Thread_local unsigned turn;
-    unsigned char *value = values[turn++ % 2];
     const char *key = names()->key[index % WORLD_KEYS];
     const char *plugin = plugins[index / WORLD_KEYS];
     *record = (struct tks_record){.size = sizeof(*record),
@@ -164,15 +161,16 @@ struct tks_cut_info world_cut(struct world *world)
                                  .stamp = world->cuts};
 }
 
-static int write_entries(const struct world *world, struct tks_writer *writer, unsigned plugin,
-                         uint64_t first, uint64_t last)
+static int write_entries(const struct world *world, uint64_t stamp, struct tks_writer *writer,
+                         unsigned plugin, uint64_t first, uint64_t last)
 {
+    static _Thread_local unsigned char value[WORLD_VALUE_MAX];
     struct tks_record record;
     for (unsigned i = plugin * WORLD_KEYS; i < (plugin + 1) * WORLD_KEYS; i++) {
-        uint64_t version = world->now.version[i];
+        uint64_t version = world->history[stamp - 1].version[i];
         if (!version || world_hash(i) < first || world_hash(i) > last)
             continue;
-        world_record(world, i, version, &record);
+        world_record(world, i, version, value, &record);
         int status = tks_cut_entry(writer, &record);
         if (status)
             return status;
@@ -180,7 +178,8 @@ static int write_entries(const struct world *world, struct tks_writer *writer, u
     return TKS_OK;
 }
 
-static int write_range(struct world *world, struct tks_writer *writer, unsigned index)
+static int write_range(struct world *world, uint64_t stamp, struct tks_writer *writer,
+                       unsigned index)
 {
     /* Any prefix: mostly long ones, now and then all there is. */
     unsigned bits = (unsigned)random_below(&world->random, 65);
@@ -188,28 +187,34 @@ static int write_range(struct world *world, struct tks_writer *writer, unsigned 
     uint64_t first = world_hash(index) & ~mask, last = first | mask;
     unsigned plugin = index / WORLD_KEYS;
     int status = tks_cut_range(writer, plugins[plugin], strlen(plugins[plugin]), first, last);
-    return status ? status : write_entries(world, writer, plugin, first, last);
+    return status ? status : write_entries(world, stamp, writer, plugin, first, last);
 }
 
-int world_write(struct world *world, struct tks_writer *writer, bool full)
+int world_write(struct world *world, struct tks_writer *writer, bool full, bool *dirty)
 {
+    uint64_t stamp = world->cuts; /* others may cut while a file operation is under way */
     int status = tks_cut_begin(writer, full);
     for (unsigned plugin = 0; full && !status && plugin < WORLD_PLUGINS; plugin++)
-        status = write_entries(world, writer, plugin, 0, UINT64_MAX);
-    for (unsigned i = 0; !full && !status && i < WORLD_ENTRIES; i++)
-        if (world->dirty[i])
-            status = write_range(world, writer, i);
+        status = write_entries(world, stamp, writer, plugin, 0, UINT64_MAX);
+    for (unsigned i = 0; !status && i < WORLD_ENTRIES; i++) {
+        bool marked = dirty[i];
+        dirty[i] = false;
+        if (marked && !full)
+            status = write_range(world, stamp, writer, i);
+    }
     return status;
 }
 
 int world_checkpoint(struct world *world, struct tks_writer *writer, bool full)
 {
     struct tks_cut_info info = world_cut(world);
-    int status = world_write(world, writer, full);
+    bool dirty[WORLD_ENTRIES];
+    memcpy(dirty, world->dirty, sizeof(dirty));
+    int status = world_write(world, writer, full, world->dirty);
     if (!status)
         status = tks_cut_commit(writer, &info);
-    if (!status)
-        memset(world->dirty, 0, sizeof(world->dirty));
+    if (status)
+        memcpy(world->dirty, dirty, sizeof(dirty));
     return status;
 }
 
@@ -239,6 +244,7 @@ static unsigned index_of(const struct tks_record *record)
 static int compare_entry(void *arg, const struct tks_record *record, uint64_t hash)
 {
     struct comparing *comparing = arg;
+    static _Thread_local unsigned char value[WORLD_VALUE_MAX];
     struct tks_record expected;
     unsigned index = index_of(record), plugin = index / WORLD_KEYS;
     assert_int_equal(record->size, sizeof(*record));
@@ -251,7 +257,7 @@ static int compare_entry(void *arg, const struct tks_record *record, uint64_t ha
     comparing->plugin_done[plugin] = true;
     comparing->last_hash = hash;
     comparing->seen.version[index] = record->version;
-    world_record(comparing->world, index, record->version, &expected);
+    world_record(comparing->world, index, record->version, value, &expected);
     assert_int_equal(record->type, expected.type);
     assert_int_equal(record->expires_at, expected.expires_at);
     assert_int_equal(record->value_len, expected.value_len);

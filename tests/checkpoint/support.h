@@ -24,6 +24,7 @@
 #define WORLD_PLUGINS 4
 #define WORLD_KEYS 48 /* of each plugin */
 #define WORLD_ENTRIES (WORLD_PLUGINS * WORLD_KEYS)
+#define WORLD_VALUE_MAX (1 << 20)
 #define WORLD_PATH "folder/state.checkpoint"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -60,8 +61,8 @@ void world_free(struct world *world);
 /** Change @p changes random entries: set or delete. */
 void world_change(struct world *world, unsigned changes);
 
-/** The record of entry @p index at @p version; pointers live until the next but one call. */
-void world_record(const struct world *world, unsigned index, uint64_t version,
+/** The record of entry @p index at @p version; @p value has room for its value. */
+void world_record(const struct world *world, unsigned index, uint64_t version, unsigned char *value,
                   struct tks_record *record);
 
 uint64_t world_hash(unsigned index);
@@ -69,11 +70,13 @@ uint64_t world_hash(unsigned index);
 /** Remember the state as the cut that is written next; returns its info. */
 struct tks_cut_info world_cut(struct world *world);
 
-/** Write the state as a full image, or what is dirty as an increment. Up to, not with, the commit.
+/**
+ * Write the last cut's state as a full image, or what is dirty as an increment: each mark is taken
+ * off just before its range is written. Up to, not with, the commit.
  */
-int world_write(struct world *world, struct tks_writer *writer, bool full);
+int world_write(struct world *world, struct tks_writer *writer, bool full, bool *dirty);
 
-/** cut, write, commit. Dirty marks are cleared on success. */
+/** cut, write, commit. Dirty marks are back when it fails. */
 int world_checkpoint(struct world *world, struct tks_writer *writer, bool full);
 
 /** That what was loaded is exactly the state of the cut that it says it is. Returns its stamp. */

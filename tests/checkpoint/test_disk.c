@@ -259,7 +259,7 @@ static void a_file_that_somebody_removed_is_written_again(void **unused)
     check_loads(&run, "removed", false);
     /* In the middle of an increment: not acknowledged. */
     struct tks_cut_info info = world_cut(&run.world);
-    assert_int_equal(world_write(&run.world, writer, false), TKS_OK);
+    assert_int_equal(world_write(&run.world, writer, false, run.world.dirty), TKS_OK);
     run.disk->ops.unlink(run.disk, WORLD_PATH);
     assert_int_equal(tks_cut_commit(writer, &info), TKS_IO);
     write_cuts(&run, writer, 1);
