@@ -104,15 +104,26 @@ static int take_batches(struct scan *scan)
 
 /* ---- The tail ------------------------------------------------------------------------------ */
 
+static uint64_t synced_mark(const struct tks_loaded *loaded)
+{
+    struct format_mark mark;
+    if (loaded->size < FORMAT_BATCHES)
+        return 0;
+    memcpy(&mark, loaded->bytes + FORMAT_SECTOR, sizeof(mark));
+    bool good = !memcmp(mark.magic, FORMAT_MARK_MAGIC, sizeof(mark.magic)) &&
+                mark.checksum == format_mark_checksum(&mark, loaded->salt);
+    return good ? mark.synced : 0;
+}
+
 static bool left_by_crash(const struct scan *scan, const struct format_batch *batch)
 {
     return batch->cut == scan->cuts + 1 && !(batch->flags & BATCH_COMMIT);
 }
 
 /*
- * Look for valid batches after the last one in the chain. A file can be made in which every 8 bytes
- * look like the head of a large batch, so what may be hashed is limited; such a file counts as
- * damaged.
+ * Look for valid batches after the last one in the chain. The highest version is known if the file
+ * ends with the COMMIT of a later cut. A file can be made in which every 8 bytes look like the head
+ * of a large batch, so what may be hashed is limited; such a file counts as damaged.
  */
 static void search_tail(const struct scan *scan)
 {
@@ -143,20 +154,10 @@ static void search_tail(const struct scan *scan)
         if (version > info->highest_version)
             info->highest_version = version;
         at += cost;
-        end_known = at == loaded->size && batch.flags & BATCH_COMMIT;
+        end_known = at == loaded->size && batch.flags & BATCH_COMMIT && batch.cut > scan->cuts &&
+                    synced_mark(loaded) <= at;
     }
     info->versions_uncertain = info->damaged && !end_known;
-}
-
-static uint64_t synced_mark(const struct tks_loaded *loaded)
-{
-    struct format_mark mark;
-    if (loaded->size < FORMAT_BATCHES)
-        return 0;
-    memcpy(&mark, loaded->bytes + FORMAT_SECTOR, sizeof(mark));
-    bool good = !memcmp(mark.magic, FORMAT_MARK_MAGIC, sizeof(mark.magic)) &&
-                mark.checksum == format_mark_checksum(&mark, loaded->salt);
-    return good ? mark.synced : 0;
 }
 
 static int judge_tail(struct scan *scan)
