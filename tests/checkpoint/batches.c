@@ -41,6 +41,10 @@ void batches_free(struct batches *batches)
 void batches_splice(struct batches *batches, uint64_t at, uint64_t count, const void *bytes,
                     uint64_t len)
 {
+    if (at > batches->size)
+        at = batches->size; /* of a batch that was cut off meanwhile */
+    if (count > batches->size - at)
+        count = batches->size - at;
     uint64_t size = batches->size - count + len;
     unsigned char *made = malloc(size ? size : 1);
     if (!made)
