@@ -268,6 +268,65 @@ static void a_file_that_somebody_removed_is_written_again(void **unused)
     end_run(&run);
 }
 
+/* ---- Replaced ------------------------------------------------------------------------------ */
+
+struct lease {
+    unsigned asked, no_from;
+};
+
+static bool ask_lease(void *arg)
+{
+    struct lease *lease = arg;
+    return ++lease->asked < lease->no_from;
+}
+
+/* At whichever question the answer is no: PATH stays what it was, nothing is left over, for good.
+ */
+static bool replaced_at(unsigned question, unsigned *fulls, unsigned *increments)
+{
+    struct run run;
+    struct lease lease = {0, question};
+    struct tks_writer *writer;
+    int status = TKS_OK;
+    bool full = false;
+    struct tks_file_stat before = {0}, after = {0};
+    begin_run(&run, 1);
+    assert_int_equal(
+        tks_writer_open(&run.disk->ops, WORLD_PATH, &test_identity, ask_lease, &lease, &writer),
+        TKS_OK);
+    for (unsigned i = 0; i < 4 && !status; i++) {
+        run.disk->ops.stat_path(run.disk, WORLD_PATH, &before);
+        full = i % 2 == 0;
+        world_change(&run.world, 30);
+        status = world_checkpoint(&run.world, writer, full);
+        run.acknowledged += !status;
+    }
+    bool replaced = status == TKS_REPLACED;
+    assert_true(replaced || !status);
+    run.disk->ops.stat_path(run.disk, WORLD_PATH, &after);
+    if (replaced) {
+        *(full ? fulls : increments) += 1;
+        assert_int_equal(after.inode, before.inode);
+        assert_int_equal(tks_cut_begin(writer, true), TKS_REPLACED);
+        assert_int_equal(tks_cut_begin(writer, false), TKS_REPLACED);
+    }
+    assert_int_equal(world_load(&run.world, &run.disk->ops, WORLD_PATH, NULL), run.acknowledged);
+    assert_int_equal(disk_files(run.disk, ".tmp."), 0);
+    tks_writer_close(writer);
+    end_run(&run);
+    return replaced;
+}
+
+static void a_host_that_is_replaced_touches_nothing(void **unused)
+{
+    (void)unused;
+    unsigned question = 1, fulls = 0, increments = 0;
+    while (replaced_at(question, &fulls, &increments))
+        question++;
+    assert_int_equal(fulls, 4); /* after the file was made, before the rename; twice */
+    assert_true(increments >= 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_failure_before_a_power_cut),
         cmocka_unit_test(a_load_that_fails_says_so),
         cmocka_unit_test(a_file_that_somebody_removed_is_written_again),
+        cmocka_unit_test(a_host_that_is_replaced_touches_nothing),
     };
     return cmocka_run_group_tests_name("disk", tests, NULL, NULL);
 }
