@@ -364,27 +364,33 @@ static int make_room(struct tks_writer *writer, size_t bytes)
     return TKS_OK;
 }
 
-/* The place of the next bytes of payload; make_room() was called for them. */
-static char *put(struct tks_writer *writer, const void *bytes, size_t len)
+static char *next_place(const struct tks_writer *writer)
 {
-    char *to = writer->buffer + sizeof(struct format_batch) + writer->used;
+    return writer->buffer + sizeof(struct format_batch) + writer->used;
+}
+
+/* Whole words; make_room() was called for them. */
+static void put(struct tks_writer *writer, const void *bytes, size_t len)
+{
+    memcpy(next_place(writer), bytes, len);
+    writer->used += len;
+}
+
+/* Bytes and zeros up to @p padded, a multiple of 8; all of the zeros lie in its last word. */
+static void put_padded(struct tks_writer *writer, const void *bytes, size_t len, size_t padded)
+{
+    char *to = next_place(writer);
+    if (padded)
+        memset(to + padded - 8, 0, 8);
     if (len)
         memcpy(to, bytes, len);
-    writer->used += len;
-    return to + len;
+    writer->used += padded;
 }
 
-static void put_zeros(struct tks_writer *writer, size_t len)
-{
-    memset(writer->buffer + sizeof(struct format_batch) + writer->used, 0, len);
-    writer->used += len;
-}
-
-/* A name with its NUL byte, padded. */
+/* A name with its NUL byte. */
 static void put_name(struct tks_writer *writer, const char *name, size_t len)
 {
-    put(writer, name, len);
-    put_zeros(writer, format_pad(len + 1) - len);
+    put_padded(writer, name, len, format_pad(len + 1));
 }
 
 /* ---- Records ------------------------------------------------------------------------------- */
@@ -467,8 +473,7 @@ static void put_entry(struct tks_writer *writer, const struct tks_record *record
                                  .expires_at = record->expires_at};
     put(writer, &entry, sizeof(entry));
     put_name(writer, record->key, record->key_len);
-    put(writer, record->value, record->value_len);
-    put_zeros(writer, format_pad(record->value_len) - record->value_len);
+    put_padded(writer, record->value, record->value_len, format_pad(record->value_len));
 }
 
 int tks_cut_entry(struct tks_writer *writer, const struct tks_record *record)
