@@ -268,6 +268,89 @@ static void a_file_that_somebody_removed_is_written_again(void **unused)
     end_run(&run);
 }
 
+/* ---- What is appended to after a failure ---------------------------------------------------- */
+
+static int failing_sync(void *context, int file, bool data_only)
+{
+    (void)context;
+    (void)file;
+    (void)data_only;
+    return -ENOSPC;
+}
+
+static int64_t full_disk(void *context, int file, const void *from, size_t bytes, uint64_t offset)
+{
+    (void)context;
+    (void)file;
+    (void)from;
+    (void)bytes;
+    (void)offset;
+    return -ENOSPC;
+}
+
+static int64_t broken_disk(void *context, int file, const void *from, size_t bytes, uint64_t offset)
+{
+    return full_disk(context, file, from, bytes, offset) == -ENOSPC ? -EIO : 0;
+}
+
+/* Only a full disk leaves it known what a file holds; after a failed sync of any kind it is not. */
+static void only_what_is_known_is_appended_to(void **unused)
+{
+    (void)unused;
+    for (int kind = 0; kind < 3; kind++) {
+        struct run run;
+        begin_run(&run, 1);
+        struct tks_file_ops good = run.disk->ops;
+        struct tks_writer *writer = open_writer(&run, 1);
+        write_cuts(&run, writer, 2);
+        assert_false(tks_writer_wants_full(writer));
+        if (kind == 0)
+            run.disk->ops.sync = failing_sync;
+        else
+            run.disk->ops.write = kind == 1 ? full_disk : broken_disk;
+        world_change(&run.world, 5);
+        assert_int_equal(world_checkpoint(&run.world, writer, false), TKS_IO);
+        assert_non_null(strstr(tks_last_error(), WORLD_PATH));
+        run.disk->ops = good;
+        assert_int_equal(tks_writer_wants_full(writer), kind != 1);
+        assert_int_equal(tks_cut_begin(writer, false), kind != 1 ? TKS_INVALID : TKS_OK);
+        tks_cut_abort(writer);
+        write_cuts(&run, writer, 1);
+        assert_int_equal(run.acknowledged, run.world.cuts);
+        check_loads(&run, "after a failure", false);
+        tks_writer_close(writer);
+        end_run(&run);
+    }
+}
+
+/* ---- Given up ------------------------------------------------------------------------------ */
+
+static void a_cut_that_is_given_up_leaves_no_trace(void **unused)
+{
+    (void)unused;
+    struct run run;
+    struct tks_checkpoint_info info;
+    begin_run(&run, 1);
+    struct tks_writer *writer = open_writer(&run, 1);
+    write_cuts(&run, writer, 2);
+    for (int full = 0; full < 2; full++) {
+        uint64_t bytes = tks_writer_file_bytes(writer), operations = run.disk->operations;
+        world_change(&run.world, 100);
+        world_cut(&run.world);
+        assert_int_equal(world_write(&run.world, writer, full, run.world.dirty), TKS_OK);
+        tks_cut_abort(writer);
+        tks_cut_abort(writer);
+        assert_true(run.disk->operations > operations); /* batches were written */
+        assert_false(tks_writer_wants_full(writer));
+        assert_int_equal(world_load(&run.world, &run.disk->ops, WORLD_PATH, &info), 2);
+        assert_int_equal(info.file_bytes, bytes);
+        assert_int_equal(disk_files(run.disk, ""), 1);
+    }
+    assert_int_equal(world_checkpoint(&run.world, writer, true), TKS_OK); /* the marks are gone */
+    tks_writer_close(writer);
+    end_run(&run);
+}
+
 /* ---- Replaced ------------------------------------------------------------------------------ */
 
 struct lease {
@@ -336,6 +419,8 @@ int main(void)
         cmocka_unit_test(a_failure_before_a_power_cut),
         cmocka_unit_test(a_load_that_fails_says_so),
         cmocka_unit_test(a_file_that_somebody_removed_is_written_again),
+        cmocka_unit_test(only_what_is_known_is_appended_to),
+        cmocka_unit_test(a_cut_that_is_given_up_leaves_no_trace),
         cmocka_unit_test(a_host_that_is_replaced_touches_nothing),
     };
     return cmocka_run_group_tests_name("disk", tests, NULL, NULL);
