@@ -22,11 +22,13 @@ struct scene {
     struct disk *disk;
     struct world world;
     uint64_t ends[CUTS];        /* where each cut ends */
-    struct batches good, other; /* the file, and one of another segment */
+    struct batches good, other; /* the file, and one of another generation */
+    struct batches twin;        /* with the same header, and another content */
     uint64_t random;
 };
 
-static void write_file(struct scene *scene, uint64_t generation, struct batches *batches)
+static void write_file(struct scene *scene, struct world *world, uint64_t generation,
+                       struct batches *batches, uint64_t *ends)
 {
     struct tks_checkpoint_identity identity = test_identity;
     struct tks_writer *writer;
@@ -36,10 +38,9 @@ static void write_file(struct scene *scene, uint64_t generation, struct batches 
         tks_writer_open(&scene->disk->ops, WORLD_PATH, &identity, always_host, NULL, &writer),
         TKS_OK);
     for (unsigned i = 0; i < CUTS; i++) {
-        world_change(&scene->world, i ? 8 : 150);
-        assert_int_equal(world_checkpoint(&scene->world, writer, i == 0), TKS_OK);
-        if (generation == test_identity.generation)
-            scene->ends[i] = tks_writer_file_bytes(writer);
+        world_change(world, i ? 8 : 150);
+        assert_int_equal(world_checkpoint(world, writer, i == 0), TKS_OK);
+        ends[i] = tks_writer_file_bytes(writer);
     }
     tks_writer_close(writer);
     const unsigned char *bytes = disk_bytes(scene->disk, WORLD_PATH, &size);
@@ -49,13 +50,18 @@ static void write_file(struct scene *scene, uint64_t generation, struct batches 
 static int set_up(void **state)
 {
     struct scene *scene = calloc(1, sizeof(*scene));
+    struct world twin;
+    uint64_t ends[CUTS];
     if (!scene)
         return -1;
     scene->disk = disk_new(1);
     scene->random = test_seed();
     world_init(&scene->world, 3);
-    write_file(scene, test_identity.generation, &scene->good);
-    write_file(scene, test_identity.generation + 1, &scene->other);
+    world_init(&twin, 4);
+    write_file(scene, &twin, test_identity.generation, &scene->twin, ends);
+    world_free(&twin);
+    write_file(scene, &scene->world, test_identity.generation, &scene->good, scene->ends);
+    write_file(scene, &scene->world, test_identity.generation + 1, &scene->other, ends);
     *state = scene;
     return 0;
 }
@@ -65,6 +71,7 @@ static int tear_down(void **state)
     struct scene *scene = *state;
     batches_free(&scene->good);
     batches_free(&scene->other);
+    batches_free(&scene->twin);
     disk_free(scene->disk);
     world_free(&scene->world);
     free(scene);
@@ -298,6 +305,30 @@ static void swapped_batches_are_found(void **state)
     }
 }
 
+/* A batch with the right header, number and cut: only the link tells that it is not of this file.
+ */
+static void a_batch_of_a_twin_fits_nowhere(void **state)
+{
+    struct scene *scene = *state;
+    const struct batches *twin = &scene->twin;
+    struct tks_checkpoint_info info;
+    assert_memory_equal(twin->bytes, scene->good.bytes, FORMAT_SECTOR);
+    /* The image's own batches aside: without it nothing loads. */
+    unsigned i = 0;
+    while (scene->good.at[i] < scene->ends[0])
+        i++;
+    for (; i < scene->good.count && i < twin->count; i++) {
+        struct batches batches;
+        uint64_t at = scene->good.at[i];
+        copy_good(scene, &batches);
+        batches_splice(&batches, at, batches.size - at, twin->bytes + twin->at[i],
+                       twin->size - twin->at[i]);
+        assert_int_equal(load(scene, batches.bytes, batches.size, &info), cuts_within(scene, at));
+        assert_true(info.damaged);
+        batches_free(&batches);
+    }
+}
+
 /* Every batch of another generation's file, under the header of this one and the other way round.
  */
 static void a_header_of_another_file_fits_nothing(void **state)
@@ -406,6 +437,7 @@ int main(void)
         cmocka_unit_test(a_lost_cut_is_reported_without_the_mark_too),
         cmocka_unit_test(spliced_batches_are_found),
         cmocka_unit_test(swapped_batches_are_found),
+        cmocka_unit_test(a_batch_of_a_twin_fits_nowhere),
         cmocka_unit_test(a_header_of_another_file_fits_nothing),
         cmocka_unit_test(later_formats_are_read_or_refused),
         cmocka_unit_test(optional_records_and_flags_are_passed_over),
