@@ -286,6 +286,12 @@ int64_t tks_file_read(const struct tks_file_ops *ops, int file, void *to, size_t
 
 /* ---- Names --------------------------------------------------------------------------------- */
 
+int tks_file_fail(int error, const char *what, const char *path)
+{
+    tks_fail_errno(-error, "cannot %s checkpoint file \"%s\"", what, path);
+    return TKS_IO;
+}
+
 int tks_file_check_kind(const char *path, const struct tks_file_stat *stat)
 {
     static const char *const names[] = {"a regular file", "a symbolic link", "a folder",

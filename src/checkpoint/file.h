@@ -23,6 +23,10 @@ int tks_file_unlink(const struct tks_file_ops *ops, const char *path);
 /** A file system that cannot sync a folder (EINVAL) has nothing to sync. */
 int tks_file_sync_folder(const struct tks_file_ops *ops, const char *folder);
 
+/** "cannot @p what checkpoint file PATH: reason"; TKS_IO whatever the reason. @p error is -errno.
+ */
+int tks_file_fail(int error, const char *what, const char *path);
+
 /** Refuse a path that is there and is no regular file: TKS_OK, TKS_DENIED. */
 int tks_file_check_kind(const char *path, const struct tks_file_stat *stat);
 

@@ -120,43 +120,60 @@ static bool left_by_crash(const struct scan *scan, const struct format_batch *ba
     return batch->cut == scan->cuts + 1 && !(batch->flags & BATCH_COMMIT);
 }
 
+struct search {
+    const struct tks_loaded *loaded;
+    uint64_t at, budget;
+    bool given_up;
+};
+
 /*
- * Look for valid batches after the last one in the chain. The highest version is known if the file
- * ends with the COMMIT of a later cut. A file can be made in which every 8 bytes look like the head
- * of a large batch, so what may be hashed is limited; such a file counts as damaged.
+ * The next batch whose checksum is right; `at` is then behind it. A file can be made in which every
+ * 8 bytes look like the head of a large batch, so what may be hashed is limited.
+ */
+static bool find_batch(struct search *search, struct format_batch *batch)
+{
+    const struct tks_loaded *loaded = search->loaded;
+    for (; loaded->size - search->at >= sizeof(*batch); search->at += 8) {
+        uint64_t left = loaded->size - search->at;
+        memcpy(batch, loaded->bytes + search->at, sizeof(*batch));
+        uint64_t bytes = sizeof(*batch) + batch->payload;
+        if (batch->magic != FORMAT_BATCH_MAGIC || bytes > left)
+            continue;
+        if (bytes > search->budget) {
+            search->given_up = true;
+            return false;
+        }
+        search->budget -= bytes;
+        if (batch_at(loaded, search->at, batch)) {
+            search->at += bytes;
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Look through what comes after the chain. The highest version is known although cuts were lost if
+ * the file ends with the COMMIT of a later one.
  */
 static void search_tail(const struct scan *scan)
 {
-    struct tks_checkpoint_info *info = &scan->loaded->info;
-    const struct tks_loaded *loaded = scan->loaded;
-    uint64_t budget = 4 * loaded->size;
+    struct tks_loaded *loaded = scan->loaded;
+    struct tks_checkpoint_info *info = &loaded->info;
+    struct search search = {loaded, scan->at, 4 * loaded->size, false};
+    struct format_batch batch;
     bool end_known = false;
-    for (uint64_t at = scan->at; at < loaded->size && loaded->size - at >= 48;) {
-        struct format_batch batch;
-        memcpy(&batch, loaded->bytes + at, sizeof(batch));
-        if (batch.magic != FORMAT_BATCH_MAGIC) {
-            at += 8;
-            continue;
-        }
-        uint64_t cost = sizeof(batch) + batch.payload;
-        if (cost <= loaded->size - at && cost > budget) {
-            info->damaged = true;
-            break;
-        }
-        if (!batch_at(loaded, at, &batch)) {
-            budget -= cost <= loaded->size - at ? cost : 0;
-            at += 8;
-            continue;
-        }
-        if (!left_by_crash(scan, &batch))
-            info->damaged = true;
-        uint64_t version = tks_parse_versions(loaded, &batch, at + sizeof(batch));
+    while (find_batch(&search, &batch)) {
+        uint64_t version = tks_parse_versions(loaded, &batch, search.at - batch.payload);
         if (version > info->highest_version)
             info->highest_version = version;
-        at += cost;
-        end_known = at == loaded->size && batch.flags & BATCH_COMMIT && batch.cut > scan->cuts &&
-                    synced_mark(loaded) <= at;
+        if (!left_by_crash(scan, &batch))
+            info->damaged = true;
+        end_known = search.at == loaded->size && batch.flags & BATCH_COMMIT &&
+                    batch.cut > scan->cuts && synced_mark(loaded) <= loaded->size;
     }
+    if (search.given_up)
+        info->damaged = true;
     info->versions_uncertain = info->damaged && !end_known;
 }
 
@@ -229,7 +246,7 @@ static int read_bytes(const struct tks_file_ops *ops, int file, const char *path
     struct tks_file_stat stat;
     int error = tks_file_stat(ops, file, &stat);
     if (error)
-        return tks_fail_errno(-error, "cannot look at checkpoint \"%s\"", path), TKS_IO;
+        return tks_file_fail(error, "look at", path);
     int status = tks_file_check_kind(path, &stat);
     if (status)
         return status;
@@ -239,7 +256,7 @@ static int read_bytes(const struct tks_file_ops *ops, int file, const char *path
                         (unsigned long long)stat.bytes, path);
     int64_t got = tks_file_read(ops, file, loaded->bytes, stat.bytes, 0);
     if (got < 0)
-        return tks_fail_errno((int)-got, "cannot read checkpoint \"%s\"", path), TKS_IO;
+        return tks_file_fail((int)got, "read", path);
     loaded->size = loaded->info.file_bytes = (uint64_t)got;
     return TKS_OK;
 }

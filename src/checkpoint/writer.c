@@ -127,8 +127,7 @@ static int fail_file(struct tks_writer *writer, int error, bool syncing, const c
     bool known = !syncing && (error == -ENOSPC || error == -EDQUOT);
     if (!writer->cut.full && !known)
         writer->trusted = false;
-    tks_fail_errno(-error, "cannot %s checkpoint file \"%s\"", what, file);
-    return end_with(writer, TKS_IO);
+    return end_with(writer, tks_file_fail(error, what, file));
 }
 
 static int say_replaced(const struct tks_writer *writer)
@@ -157,8 +156,7 @@ static int check_path(const struct tks_writer *writer)
         return tks_file_check_kind(writer->path, &stat);
     if (error == -ENOENT)
         return TKS_OK;
-    tks_fail_errno(-error, "cannot look at checkpoint \"%s\"", writer->path);
-    return TKS_IO;
+    return tks_file_fail(error, "look at", writer->path);
 }
 
 static bool allocate_parts(struct tks_writer *writer, const char *path)
@@ -261,8 +259,7 @@ static int begin_full(struct tks_writer *writer)
     struct cut *cut = &writer->cut;
     int file = create_temporary(writer);
     if (file < 0)
-        return tks_fail_errno(-file, "cannot create checkpoint file \"%s\"", writer->temporary),
-               TKS_IO;
+        return tks_file_fail(file, "create", writer->temporary);
     *cut = (struct cut){.active = true, .full = true};
     fill_header(writer, &cut->header);
     cut->chain = (struct chain){.file = file,
