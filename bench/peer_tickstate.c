@@ -36,22 +36,43 @@ static tks_store *store_open(const struct peer_config *config)
     return store;
 }
 
-/* The store is closed at once: a state stays usable without it. */
+#define OPEN_MAX 8
+
+/* The handle is the state itself; the store stays open beside it, as in a plugin. */
+static struct {
+    tks_store *store;
+    tks_state *state;
+} opened[OPEN_MAX];
+
 static void *tickstate_open(const struct peer_config *config)
 {
     tks_store *store = store_open(config);
     tks_state *state;
+    size_t i = 0;
 
     if (tks_state_open(store, "bench", &state) != TKS_OK) {
         die("tks_state_open: %s", tks_last_error());
     }
-    tks_store_close(store);
+    while (i < OPEN_MAX && opened[i].state != NULL) {
+        i++;
+    }
+    if (i == OPEN_MAX) {
+        die("more than %d stores are open", OPEN_MAX);
+    }
+    opened[i].store = store;
+    opened[i].state = state;
     return state;
 }
 
 static void tickstate_close(void *handle)
 {
-    tks_state_close(handle);
+    for (size_t i = 0; i < OPEN_MAX; i++) {
+        if (opened[i].state == handle) {
+            tks_state_close(opened[i].state);
+            tks_store_close(opened[i].store);
+            opened[i].state = NULL;
+        }
+    }
 }
 
 static int tickstate_get(void *handle, const char *key, void *buf, size_t cap, size_t *len)

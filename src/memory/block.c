@@ -8,6 +8,9 @@
 /* Slabs looked at in one ordinary search; the rest only under pressure. */
 #define SEARCH_SLABS 256u
 #define STRAY_SLABS 64u
+/* Committed ahead of need: an eighth of what is in use, at most 2 MiB. */
+#define AHEAD_PART 8u
+#define AHEAD_SLABS 32u
 /* Passes of reclaiming everything, while snapshots keep coming in between. */
 #define HARD_ATTEMPTS 16
 
@@ -479,7 +482,23 @@ static int commit_more(struct tks_member *member)
         lower_hint(&segment->header->empty_hint, slab);
         return status;
     }
+    store_relaxed(hint, segment->slab_count);
     return TKS_NO_SPACE;
+}
+
+/* How many slabs should be ready beyond those in use: committing is a millisecond's work for some
+ * megabytes, and a process that fills a segment uses up one or two in that time. */
+static bool short_of_slabs(const struct tks_segment *segment)
+{
+    uint64_t used = load_relaxed(&segment->header->empty_hint);
+    uint64_t committed = load_relaxed(&segment->header->commit_hint) + COMMIT_SLABS;
+    uint64_t wanted = used / AHEAD_PART < AHEAD_SLABS ? used / AHEAD_PART : AHEAD_SLABS;
+    return committed < segment->slab_count && committed < used + wanted;
+}
+
+bool tks_commit_ahead(struct tks_member *member)
+{
+    return short_of_slabs(member->segment) && commit_more(member) == TKS_OK;
 }
 
 static void reclaim_strays(struct tks_member *member)
@@ -549,7 +568,12 @@ int tks_block_refill(struct tks_member *member, uint64_t bytes, bool hard)
     if (class == CLASS_COUNT)
         return TKS_OK;
     reclaim_strays(member);
-    if (find_partial(member, class, class, false) || find_empty(member, class, false))
+    if (find_partial(member, class, class, false))
+        return TKS_OK;
+    bool found = find_empty(member, class, false);
+    if (short_of_slabs(member->segment))
+        tks_segment_call_keepers(member->segment);
+    if (found)
         return TKS_OK;
     int status = commit_more(member);
     if (status)

@@ -63,6 +63,12 @@ bool tks_block_take_ready(struct tks_member *member, uint64_t bytes, enum pin pi
  */
 int tks_block_refill(struct tks_member *member, uint64_t bytes, bool hard);
 
+/**
+ * Commit a piece of memory before it is needed, if what is left is little against what is in use.
+ * True: it did, and there may be more to do. For the keeper, outside any section.
+ */
+bool tks_commit_ahead(struct tks_member *member);
+
 /** Take a block larger than a slab's share: whole slabs. Outside any section. */
 int tks_run_take(struct tks_member *member, uint64_t bytes, uint64_t plain, enum pin pin,
                  uint64_t *granule);

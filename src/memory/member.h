@@ -12,9 +12,9 @@
 #define LIMBO_HIGH 512u
 /* Small and often: what an operation does for reclamation is part of its latency. The epoch is
  * moved less often, as that looks at every reader's line. */
-#define COLLECT_EVERY 8u
-#define COLLECT_BLOCKS 16u
-#define ADVANCE_EVERY 4u
+#define COLLECT_EVERY 4u
+#define COLLECT_BLOCKS 6u
+#define ADVANCE_EVERY 8u
 #define READY_BLOCKS 64u
 
 /* A block and the exact state word it was seen with. */

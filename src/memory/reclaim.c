@@ -8,6 +8,7 @@
 
 /* Which blocks are pinned, as a filter without false negatives. */
 struct pin_filter {
+    bool some; /* no pin at all: the rest is not filled in */
     uint64_t words[PIN_FILTER_BITS / 64];
 };
 
@@ -31,6 +32,9 @@ static void filter_slot(struct pin_filter *filter, const struct slot *slot)
     for (unsigned i = 0; i < SLOT_WORDS; i++) {
         uint64_t pin = is_pin(i) ? load_acquire(&slot->words[i]) : 0;
         if (pin) {
+            if (!filter->some)
+                memset(filter->words, 0, sizeof(filter->words));
+            filter->some = true;
             unsigned bit = filter_bit(pin_granule(pin));
             filter->words[bit / 64] |= 1ull << bit % 64;
         }
@@ -39,7 +43,7 @@ static void filter_slot(struct pin_filter *filter, const struct slot *slot)
 
 static void filter_load(const struct tks_segment *segment, struct pin_filter *filter)
 {
-    memset(filter, 0, sizeof(*filter));
+    filter->some = false;
     fence_full(); /* H, pairs with G: the candidates were seen RETIRED before this */
 #ifdef TKS_PLANT_NO_PINS
     return;
@@ -53,6 +57,8 @@ static void filter_load(const struct tks_segment *segment, struct pin_filter *fi
 
 static bool filter_has(const struct pin_filter *filter, uint64_t granule)
 {
+    if (!filter->some)
+        return false;
     unsigned bit = filter_bit(granule);
     return filter->words[bit / 64] >> bit % 64 & 1;
 }

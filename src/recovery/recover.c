@@ -208,6 +208,7 @@ static bool adopt(struct tks_member *member, unsigned index, enum slot_use use, 
     struct tks_segment *segment = member->segment;
     member->index = index;
     member->slot = &segment->slots[index];
+    member->closed = SECTION_IDLE;
     tks_point(POINT_JOIN_CLAIMED);
     raise_high_water(segment->header, (uint64_t)index + 1);
     tks_point(POINT_JOIN_SEEN);

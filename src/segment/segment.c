@@ -10,11 +10,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define SHM_FOLDER "/dev/shm"
@@ -439,20 +442,52 @@ int tks_segment_unlink(const struct tks_segment *segment)
     return TKS_OK;
 }
 
+/* ---- The keepers' sleep -------------------------------------------------------------------- */
+
+static long futex(uint32_t *word, int operation, uint32_t value, const struct timespec *until)
+{
+    return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, until, NULL,
+                   FUTEX_BITSET_MATCH_ANY);
+}
+
+void tks_segment_call_keepers(struct tks_segment *segment)
+{
+    __atomic_fetch_add(&segment->calls, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&segment->sleepers, __ATOMIC_SEQ_CST))
+        futex(&segment->calls, FUTEX_WAKE, INT_MAX, NULL);
+}
+
+uint32_t tks_segment_calls(const struct tks_segment *segment)
+{
+    return __atomic_load_n(&segment->calls, __ATOMIC_SEQ_CST);
+}
+
+void tks_segment_keeper_sleep(struct tks_segment *segment, uint32_t calls, int64_t until_ns,
+                              bool nap)
+{
+    const struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
+    __atomic_fetch_add(&segment->sleepers, !nap, __ATOMIC_SEQ_CST);
+    futex(&segment->calls, FUTEX_WAIT_BITSET, calls, until_ns ? &until : NULL);
+    __atomic_fetch_sub(&segment->sleepers, !nap, __ATOMIC_SEQ_CST);
+}
+
 /* ---- Memory and time ----------------------------------------------------------------------- */
 
 int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t count)
 {
     const struct geometry *geometry = &segment->geometry;
-    uint64_t slabs_at = geometry->slabs_offset + first * SLAB_BYTES;
-    int error = commit_range(segment->fd, geometry->state_table_offset + first * SLAB_STATES * 8,
-                             count * SLAB_STATES * 8);
+    const uint64_t slabs_at = geometry->slabs_offset + first * SLAB_BYTES;
+    const uint64_t states_at = geometry->state_table_offset + first * SLAB_STATES * 8;
+    int error = commit_range(segment->fd, states_at, count * SLAB_STATES * 8);
     if (!error)
         error = commit_range(segment->fd, slabs_at, count * SLAB_BYTES);
     if (error)
         return tks_fail_errno(error, "cannot commit memory to segment \"%s\"", segment->name);
     tks_point(POINT_COMMIT_MEMORY);
     /* Page tables in one go instead of a fault per page; a kernel without it faults them in. */
+    const uint64_t page = states_at & ~(uint64_t)4095;
+    (void)madvise(segment->base + page, states_at + count * SLAB_STATES * 8 - page,
+                  MADV_POPULATE_WRITE);
     (void)madvise(segment->base + slabs_at, count * SLAB_BYTES, MADV_POPULATE_WRITE);
     tks_point(POINT_COMMIT_POPULATED);
     for (uint64_t i = first; i < first + count; i++)

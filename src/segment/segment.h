@@ -52,9 +52,25 @@ struct tks_segment {
     ino_t inode;
     uint64_t references;
     struct tks_segment *next;
+    uint32_t calls, sleepers; /* of this process's keepers: an event count */
     bool prefaulted, locked, huge;
-    char name[204];
+    char name[196];
 };
+
+/** Wake this process's keepers: there is something to do. (One of another process may be stopped.)
+ */
+void tks_segment_call_keepers(struct tks_segment *segment);
+
+/** How often keepers were called: to be read before looking for work. */
+uint32_t tks_segment_calls(const struct tks_segment *segment);
+
+/**
+ * Sleep until keepers are called more than @p calls times or @p until_ns (CLOCK_MONOTONIC; 0: no
+ * end) has come. May return early. A @p nap is not disturbed: so whoever calls pays for no system
+ * call while keepers look around on their own anyway.
+ */
+void tks_segment_keeper_sleep(struct tks_segment *segment, uint32_t calls, int64_t until_ns,
+                              bool nap);
 
 /** Find or make, check and map. The caller holds tks_process->lock. */
 int tks_segment_open(const struct tks_segment_options *options, struct tks_segment **segment);

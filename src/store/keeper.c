@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The keeper: a thread that holds a slot for as long as its store is open, so that "attached" does
- * not depend on which thread opened the store or still lives. It sleeps; with sweep_ms= it also
+ * not depend on which thread opened the store or still lives. It sleeps, and does what nobody
+ * should wait for: it commits memory ahead of need while the segment fills, and with sweep_ms= it
  * sweeps. All signals are blocked in it.
  */
 #include "base/clock.h"
 #include "base/error.h"
+#include "memory/block.h"
 #include "recovery/recover.h"
 #include "store/shm.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+
+/* While the segment fills a keeper looks around on its own, and for a while after. */
+#define NAP_NS 1000000
+#define NAPS 64u
 
 struct shm_keeper {
     pthread_t thread;
@@ -35,20 +41,42 @@ static void answer(struct shm_keeper *keeper, int status)
     pthread_mutex_unlock(&keeper->lock);
 }
 
-/* Until told to stop (true) or until it is time to sweep. */
-static bool wait_for_stop(struct shm_keeper *keeper)
+static bool told_to_stop(struct shm_keeper *keeper)
 {
-    int64_t until = clock_ns(CLOCK_MONOTONIC) + (int64_t)keeper->sweep_ms * 1000000;
-    struct timespec deadline = {until / 1000000000, until % 1000000000};
     pthread_mutex_lock(&keeper->lock);
-    int error = 0;
-    while (!keeper->stop && error != ETIMEDOUT)
-        error = keeper->sweep_ms
-                    ? pthread_cond_timedwait(&keeper->changed, &keeper->lock, &deadline)
-                    : pthread_cond_wait(&keeper->changed, &keeper->lock);
     bool stop = keeper->stop;
     pthread_mutex_unlock(&keeper->lock);
     return stop;
+}
+
+/* How many naps to take before lying down: as many as it takes to say that nothing grows any more.
+ */
+static unsigned commit_ahead(struct tks_member *member, unsigned naps)
+{
+    bool some = false;
+    while (tks_commit_ahead(member)) /* ends with the segment at the latest */
+        some = true;
+    return some ? NAPS : naps ? naps - 1 : 0;
+}
+
+/* What there is to do, until told to stop. */
+static void work(struct shm_keeper *keeper, struct tks_member *member)
+{
+    const int64_t interval = (int64_t)keeper->sweep_ms * 1000000;
+    int64_t sweep_at = interval ? clock_ns(CLOCK_MONOTONIC) + interval : 0;
+    unsigned naps = 0;
+    for (;;) {
+        const uint32_t calls = tks_segment_calls(keeper->segment);
+        if (told_to_stop(keeper))
+            return;
+        naps = commit_ahead(member, naps);
+        int64_t now = clock_ns(CLOCK_MONOTONIC);
+        if (sweep_at && now >= sweep_at) {
+            tks_sweep_segment(member, NULL);
+            sweep_at = now + interval;
+        }
+        tks_segment_keeper_sleep(keeper->segment, calls, naps ? now + NAP_NS : sweep_at, naps != 0);
+    }
 }
 
 static void *keep(void *arg)
@@ -61,8 +89,7 @@ static void *keep(void *arg)
     answer(keeper, status);
     if (status)
         return NULL;
-    while (!wait_for_stop(keeper))
-        tks_sweep_segment(member, NULL);
+    work(keeper, member);
     tks_point(POINT_KEEPER_STOPS);
     tks_member_leave(member);
     tks_point(POINT_KEEPER_LEFT);
@@ -94,19 +121,6 @@ static void free_keeper(struct shm_keeper *keeper)
     free(keeper);
 }
 
-static int init_sync(struct shm_keeper *keeper)
-{
-    pthread_condattr_t attributes;
-    int error = pthread_condattr_init(&attributes);
-    if (error)
-        return error;
-    error = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    if (!error)
-        error = pthread_cond_init(&keeper->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
-    return error ? error : pthread_mutex_init(&keeper->lock, NULL);
-}
-
 int tks_keeper_start(struct tks_segment *segment, uint64_t sweep_ms, struct shm_keeper **result)
 {
     struct shm_keeper *keeper = calloc(1, sizeof(*keeper));
@@ -114,9 +128,9 @@ int tks_keeper_start(struct tks_segment *segment, uint64_t sweep_ms, struct shm_
         return tks_fail(TKS_NO_SPACE, "no memory to open segment \"%s\"", segment->name);
     keeper->segment = segment;
     keeper->sweep_ms = sweep_ms;
-    int error = init_sync(keeper);
-    if (!error)
-        error = start_thread(keeper);
+    pthread_mutex_init(&keeper->lock, NULL);
+    pthread_cond_init(&keeper->changed, NULL);
+    int error = start_thread(keeper);
     if (error) {
         free(keeper);
         return tks_fail_errno(error, "cannot start a thread for segment \"%s\"", segment->name);
@@ -140,8 +154,8 @@ void tks_keeper_stop(struct shm_keeper *keeper)
 {
     pthread_mutex_lock(&keeper->lock);
     keeper->stop = true;
-    pthread_cond_broadcast(&keeper->changed);
     pthread_mutex_unlock(&keeper->lock);
+    tks_segment_call_keepers(keeper->segment);
     pthread_join(keeper->thread, NULL);
     free_keeper(keeper);
 }

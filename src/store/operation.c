@@ -541,23 +541,26 @@ static int run(struct attempt *attempt)
                     attempt->session->member->segment->name);
 }
 
-/* Growth is paid for by inserts: look around now and then, move a few buckets when it is on. */
-static void after_insert(struct attempt *attempt)
+/* Growth is begun by inserts, which look around now and then; while it is on, everybody who writes
+ * moves a few buckets. */
+static void grow(struct attempt *attempt)
 {
     struct tks_session *session = attempt->session;
     struct tks_member *member = session->member;
-    bool look = attempt->new_count > 1 || (++session->inserts & 15) == 0;
+    bool collided = attempt->new_count > 1;
+    bool look = collided || (attempt->inserted && (++session->inserts & 15) == 0);
     if (tks_likely(!look && !index_moving(session->plugin)))
         return;
     int status = TKS_OK;
     tks_point(POINT_OP_GROWTH);
     if (look)
-        status = tks_index_consider_growth(member, session->plugin, &attempt->found.place,
-                                           attempt->operation->name->hash);
+        status =
+            tks_index_consider_growth(member, session->plugin, &attempt->found.place,
+                                      attempt->operation->name->hash, attempt->inserted, collided);
     if (status == TKS_OK && index_moving(session->plugin))
         status = tks_index_help(member, session->plugin);
     if (status == BLOCK_SLOW) {
-        /* Nobody depends on it: the next insert goes on with what this one found. */
+        /* Nobody depends on it: the next one goes on with what this one found. */
         suspend(attempt);
         if (tks_class_of(member->wanted) < CLASS_COUNT)
             tks_block_refill(member, member->wanted, false);
@@ -580,8 +583,8 @@ int tks_operate(struct tks_session *session, struct tks_operation *operation)
     if (tks_unlikely(attempt.entry != 0))
         tks_block_discard(member, PIN_NEW_ENTRY);
     drop_vector(&attempt);
-    if (status == TKS_OK && attempt.inserted)
-        after_insert(&attempt);
+    if (status == TKS_OK && attempt.open)
+        grow(&attempt);
     if (!session->in_tick)
         suspend(&attempt);
     tks_point(POINT_OP_LEFT);

@@ -14,6 +14,10 @@
 #define SAMPLE_HEADS 128u
 #define CROWDED_PERCENT 39u
 #define RETIRE_BUDGET 16u
+/* Two keys in one bucket cost twice as much to write. Where memory is not short, an index of a few
+ * keys rather has empty buckets: half a piece of them, 16 KiB. */
+#define GENEROUS_BITS (PIECE_BITS - 1)
+#define GENEROUS_SLABS 256u
 
 static uint64_t *level_word(struct plugin *plugin, unsigned level)
 {
@@ -84,13 +88,16 @@ static bool crowded(const struct tks_segment *segment, struct plugin *plugin,
 }
 
 int tks_index_consider_growth(struct tks_member *member, struct plugin *plugin,
-                              const struct tks_place *place, uint64_t hash)
+                              const struct tks_place *place, uint64_t hash, bool inserted,
+                              bool collided)
 {
     unsigned next = place->level + 1;
+    bool generous = collided && level_bits(next) <= GENEROUS_BITS &&
+                    member->segment->slab_count >= GENEROUS_SLABS;
     if (place->level != load_relaxed(&plugin->base) || next >= LEVELS ||
         load_relaxed(level_word(plugin, next)) ||
         (place->level > 1 && load_relaxed(level_word(plugin, place->level - 1)) != LEVEL_GONE) ||
-        !crowded(member->segment, plugin, place, hash))
+        !(generous || (inserted && crowded(member->segment, plugin, place, hash))))
         return TKS_OK;
     tks_point(POINT_GROW_CROWDED);
     uint64_t bytes = single_piece(next) ? 8ull << level_bits(next) : directory_words(next) * 8;

@@ -108,9 +108,13 @@ static inline bool index_moving(const struct plugin *plugin)
     return base > 1 && base < LEVELS && load_relaxed(&plugin->level[base - 1]) != LEVEL_GONE;
 }
 
-/** Begin to grow when the neighbourhood of @p place is crowded. Inside a section. */
+/**
+ * Begin to grow if a key that was @p inserted makes the neighbourhood of @p place crowded; a small
+ * index also when the key there @p collided with another. Inside a section.
+ */
 int tks_index_consider_growth(struct tks_member *member, struct plugin *plugin,
-                              const struct tks_place *place, uint64_t hash);
+                              const struct tks_place *place, uint64_t hash, bool inserted,
+                              bool collided);
 
 /** Move a group of buckets, or take apart some of an old level. Inside a section. TKS_OK,
  * BLOCK_SLOW, TKS_EVICTED, TKS_CORRUPT. */
