@@ -54,7 +54,7 @@ struct tks_segment {
     struct tks_segment *next;
     uint32_t calls, sleepers; /* of this process's keepers: an event count */
     bool prefaulted, locked, huge;
-    char name[196];
+    char name[204]; /* as in the options */
 };
 
 /** Wake this process's keepers: there is something to do. (One of another process may be stopped.)
