@@ -310,6 +310,7 @@ static int map_checked(const struct tks_segment_options *options, int fd, const 
         return result_status;
     }
     fill_mapping(segment, base, status);
+    _Static_assert(sizeof(segment->name) == sizeof(options->name), "the whole name");
     memcpy(segment->name, options->name, sizeof(segment->name));
     *result = segment;
     return TKS_OK;

@@ -4,7 +4,8 @@
  *
  * Creation happens in a file without a name (O_TMPFILE) that is linked under NAME when it is
  * complete: of any number of racing creators linkat(2) lets one win, and one that is killed or
- * stopped half-way leaves nothing.
+ * stopped half-way leaves nothing. Removal moves the name aside before it unlinks; what a remover
+ * that was killed in between leaves there goes when somebody looks for the name in vain.
  */
 #ifndef TKS_SEGMENT_SEGMENT_H
 #define TKS_SEGMENT_SEGMENT_H
@@ -53,7 +54,7 @@ struct tks_segment {
     struct tks_segment *next;
     uint32_t calls, sleepers; /* of this process's keepers: an event count */
     bool prefaulted, locked, huge;
-    char name[196];
+    char name[204]; /* as in the options */
 };
 
 /** Wake this process's keepers: there is something to do. (One of another process may be stopped.)

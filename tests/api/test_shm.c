@@ -136,6 +136,7 @@ static void a_name_may_have_200_bytes(void **fixture)
     memset(uri + len, 'n', 6 + 200 - len);
     uri[6 + 200] = '\0';
     api_dispose(api_store(uri), uri);
+    CHECK_STATUS(tks_store_destroy(uri), TKS_NOT_FOUND);
 }
 
 static void sizes_are_bytes_or_powers_of_1024(void **fixture)

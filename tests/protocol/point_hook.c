@@ -14,7 +14,7 @@ static const char *const names[POINT_COUNT] = {
 
 static struct {
     unsigned *visits; /* NULL: nothing is watched */
-    bool recovery_only, recovering;
+    bool recovery_only;
     unsigned point, visit;
     int signal;
     unsigned between;
@@ -72,13 +72,14 @@ void point_watch_no_more(void)
     hook.visits = NULL;
 }
 
-/* A keeper's thread comes here too, but never beside the thread that started it. */
+/* A keeper's thread comes here too: whether somebody acts for the dead is a question of threads. */
 static bool counts(enum tks_point point)
 {
-    hook.recovering |= point == POINT_RECOVER_BEGUN;
-    bool recovering = hook.recovering;
-    hook.recovering &= point != POINT_RECOVER_RELEASED && point != POINT_JOIN_INHERITED &&
-                       point != POINT_SLOT_ABANDONED;
+    static _Thread_local bool inside;
+    inside |= point == POINT_RECOVER_BEGUN;
+    bool recovering = inside;
+    inside &= point != POINT_RECOVER_RELEASED && point != POINT_JOIN_INHERITED &&
+              point != POINT_SLOT_ABANDONED;
     return hook.visits && (recovering || !hook.recovery_only);
 }
 
