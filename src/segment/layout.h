@@ -46,8 +46,9 @@
 #endif
 #define SEGMENT_BYTES_MAX (512ull << 30)
 #define SLOTS_MAX 4096u
-/* Beyond slots=, for short visits (stats, check, sweep, export): a full store can be looked at. */
-#define VISITOR_SLOTS 2u
+/* Beyond slots=, for short visits (stats, check, sweep, export) and for the thread that writes
+ * checkpoints: a full store can be looked at. */
+#define VISITOR_SLOTS 3u
 #define SLAB_GRANULES (SLAB_BYTES / GRANULE_BYTES)
 /* One state word for every granule of a slab, so that the table does not move when a slab changes
  * its class: state words are type-stable, a process that was stopped for a year may still CAS one.
@@ -468,8 +469,42 @@ struct header {
         stray_retired; /* blocks dropped from a full limbo or left by the dead: scan for them */
     uint64_t pad5[3];
 
+    /* Checkpoints: the lease of who writes them, tickets of who waits for one, what came of it. */
+    uint64_t lease;        /* lease_word() */
+    uint64_t lease_beat;   /* the holder moves it on */
+    uint64_t flush_asked;  /* tickets given out */
+    uint64_t flush_done;   /* tickets whose writes are on disk */
+    uint64_t flush_failed; /* tickets that were told of a failure */
+    uint64_t flush_calls;  /* event count of those who wait: futex on its low half */
+    uint64_t flush_status; /* public status of the last failure, negated */
+    uint64_t flushes;      /* cuts written */
+    uint64_t flush_ms;     /* wall clock of the last cut */
+    uint64_t flush_ns;     /* how long the last one took */
+    uint64_t flush_errors;
+    uint64_t file_bytes;
+    uint64_t path_hash;   /* of the file that is written */
+    uint64_t restored_ms; /* wall clock of the cut this segment was made from, 0: none */
+    uint64_t restored_entries;
+    uint64_t restored_damaged; /* an intact cut was lost, or may have been */
+    char flush_text[256];      /* sentences for people: may be torn */
+    char restored_text[256];
+
     uint64_t registry[REGISTRY_BUCKETS]; /* plugin chains, granules */
 };
+
+/* slot + 1 13 | generation 51; slot 0: nobody. */
+static inline uint64_t lease_word(uint64_t generation, unsigned slot_and_1)
+{
+    return generation << SLOT_BITS | slot_and_1;
+}
+static inline uint64_t lease_generation(uint64_t word)
+{
+    return word >> SLOT_BITS;
+}
+static inline unsigned lease_slot_and_1(uint64_t word)
+{
+    return (unsigned)word & ((1u << SLOT_BITS) - 1);
+}
 
 #define VERSION_CHUNK 4096u
 
@@ -480,6 +515,7 @@ _Static_assert(offsetof(struct header, lifecycle) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, epoch) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, era) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, next_version) % 64 == 0, "line");
+_Static_assert(offsetof(struct header, lease) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, registry) % 64 == 0, "line");
 _Static_assert(offsetof(struct plugin, cursor) == 64, "line");
 _Static_assert(offsetof(struct plugin, level) == 128, "line");

@@ -10,12 +10,14 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define OPEN_TRIES 100
 #define DEFAULT_BYTES (256ull << 20)
 #define REGISTRY_TRIES 1000
+#define DEFAULT_INTERVAL_MS 100
 
 static struct shm_store *shm_store_of(tks_store *store)
 {
@@ -27,6 +29,7 @@ static struct shm_store *shm_store_of(tks_store *store)
 struct shm_uri {
     struct tks_segment_options segment;
     uint64_t sweep_ms;
+    struct checkpoint_options checkpoint;
 };
 
 static int bad_value(const char *name, const char *value)
@@ -72,6 +75,28 @@ static int parse_mode(const char *value, mode_t *mode)
     return TKS_OK;
 }
 
+static int parse_checkpoint(const char *value, char path[CHECKPOINT_PATH_ROOM])
+{
+    size_t len = strlen(value);
+    if (value[0] != '/' || value[len - 1] == '/')
+        return tks_fail(TKS_INVALID,
+                        "URI parameter checkpoint=%.60s is not the full path of a file", value);
+    if (len >= CHECKPOINT_PATH_ROOM)
+        return tks_fail(TKS_INVALID, "URI parameter checkpoint=%.60s… is longer than %u bytes",
+                        value, CHECKPOINT_PATH_ROOM - 1);
+    memcpy(path, value, len + 1);
+    return TKS_OK;
+}
+
+static int parse_cpu(const char *value, int *cpu)
+{
+    uint64_t number;
+    if (tks_parse_number(value, 10, CPU_SETSIZE - 1, &number))
+        return bad_value("snapshot_cpu", value);
+    *cpu = (int)number;
+    return TKS_OK;
+}
+
 static int parse_parameter(const char *name, const char *value, struct shm_uri *uri)
 {
     struct tks_segment_options *options = &uri->segment;
@@ -100,8 +125,16 @@ static int parse_parameter(const char *name, const char *value, struct shm_uri *
     if (!strcmp(name, "sweep_ms"))
         return tks_parse_number(value, 10, 86400000, &uri->sweep_ms) ? bad_value(name, value)
                                                                      : TKS_OK;
-    if (!strcmp(name, "checkpoint") || !strcmp(name, "interval_ms") ||
-        !strcmp(name, "snapshot_cpu") || !strcmp(name, "mirror"))
+    if (!strcmp(name, "checkpoint"))
+        return parse_checkpoint(value, uri->checkpoint.path);
+    if (!strcmp(name, "interval_ms"))
+        return tks_parse_number(value, 10, 86400000, &uri->checkpoint.interval_ms) ||
+                       !uri->checkpoint.interval_ms
+                   ? bad_value(name, value)
+                   : TKS_OK;
+    if (!strcmp(name, "snapshot_cpu"))
+        return parse_cpu(value, &uri->checkpoint.cpu);
+    if (!strcmp(name, "mirror"))
         return tks_fail(TKS_UNSUPPORTED, "URI parameter %s= is not supported by this version",
                         name);
     return tks_fail(TKS_INVALID, "unknown URI parameter \"%s\"", name);
@@ -111,6 +144,8 @@ static int parse_uri(const struct tks_uri *text, struct shm_uri *uri)
 {
     memset(uri, 0, sizeof(*uri));
     struct tks_segment_options *options = &uri->segment;
+    uri->checkpoint.interval_ms = DEFAULT_INTERVAL_MS;
+    uri->checkpoint.cpu = NO_CPU;
     options->size_bytes = DEFAULT_BYTES;
     options->mode = 0600;
     if (!text->rest_len || text->rest_len > 200 || memchr(text->rest, '/', text->rest_len) ||
@@ -119,7 +154,7 @@ static int parse_uri(const struct tks_uri *text, struct shm_uri *uri)
                         text->rest_len > 60 ? 60 : (int)text->rest_len, text->rest);
     memcpy(options->name, text->rest, text->rest_len);
     const char *cursor = text->query;
-    char name[32], value[256];
+    char name[32], value[CHECKPOINT_PATH_ROOM + 1];
     for (;;) {
         int more = tks_uri_next(&cursor, name, sizeof(name), value, sizeof(value));
         if (more <= 0)

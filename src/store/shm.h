@@ -9,6 +9,16 @@
 
 struct shm_keeper;
 
+#define CHECKPOINT_PATH_ROOM 1024u
+#define NO_CPU (-1)
+
+/** What a URI says about checkpoints; no path: none. */
+struct checkpoint_options {
+    char path[CHECKPOINT_PATH_ROOM];
+    uint64_t interval_ms;
+    int cpu; /* of the keeper's and the writer's thread, NO_CPU: any */
+};
+
 struct shm_store {
     struct tks_store base;
     struct tks_segment *segment;
