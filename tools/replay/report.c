@@ -8,24 +8,6 @@ const struct replay_percentile replay_percentiles[REPLAY_PERCENTILES] = {
     {"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999}, {"max", 1.0},
 };
 
-const char *format_duration(uint64_t ns, char text[DURATION_MAX])
-{
-    static const char *const units[] = {"ns", "µs", "ms", "s"};
-    double value = (double)ns;
-    int unit = 0;
-
-    while (value >= 1000 && unit < 3) {
-        value /= 1000;
-        unit++;
-    }
-    snprintf(text, DURATION_MAX, "%.*f %s",
-             unit == 0 || value >= 100 ? 0
-             : value >= 10             ? 1
-                                       : 2,
-             value, units[unit]);
-    return text;
-}
-
 static const struct histogram *latency(const struct replay *replay, int index)
 {
     return &replay->control->slots[index].latency;

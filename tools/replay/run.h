@@ -74,9 +74,6 @@ int replay_print(const struct replay *replay);
 json_t *replay_json(const struct replay *replay);
 /** The tables of the report, as text. */
 void replay_write_tables(const struct replay *replay, FILE *file);
-/** "1.23 µs" */
-#define DURATION_MAX 32
-const char *format_duration(uint64_t ns, char text[DURATION_MAX]);
 
 /** The percentiles that every report shows, and how they are called. */
 struct replay_percentile {
