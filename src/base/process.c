@@ -3,6 +3,8 @@
 
 #include "base/error.h"
 
+#include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -61,4 +63,35 @@ uint64_t tks_thread_enter(void)
     if (!tks_thread_id)
         tks_thread_id = fetch_add(&next_thread, 1);
     return tks_thread_id;
+}
+
+/* Room for the deepest call plus the caller's TLS, which lies on the same mapping. */
+#define STACK_BYTES (512 << 10)
+
+static int set_attributes(pthread_attr_t *attributes, int cpu)
+{
+    sigset_t all;
+    cpu_set_t cpus;
+    sigfillset(&all);
+    int error = pthread_attr_setstacksize(attributes, STACK_BYTES);
+    if (!error)
+        error = pthread_attr_setsigmask_np(attributes, &all);
+    if (error || cpu < 0)
+        return error;
+    CPU_ZERO(&cpus);
+    CPU_SET((size_t)cpu, &cpus);
+    return pthread_attr_setaffinity_np(attributes, sizeof(cpus), &cpus);
+}
+
+int tks_thread_start(pthread_t *thread, int cpu, void *(*run)(void *arg), void *arg)
+{
+    pthread_attr_t attributes;
+    int error = pthread_attr_init(&attributes);
+    if (error)
+        return error;
+    error = set_attributes(&attributes, cpu);
+    if (!error)
+        error = pthread_create(thread, &attributes, run, arg);
+    pthread_attr_destroy(&attributes);
+    return error;
 }

@@ -35,6 +35,12 @@ static inline bool process_is(uint64_t token)
 void *tks_wiped_alloc(size_t bytes);
 void tks_wiped_free(void *memory, size_t bytes);
 
+/**
+ * Start a thread that no signal is delivered to, on CPU @p cpu (-1: wherever its creator may run).
+ * 0 or an errno.
+ */
+int tks_thread_start(pthread_t *thread, int cpu, void *(*run)(void *arg), void *arg);
+
 /* 0 until this thread opens its first state; never reused by another thread of the process. */
 extern _Thread_local uint64_t tks_thread_id
     __attribute__((tls_model("initial-exec"), visibility("hidden")));

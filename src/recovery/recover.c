@@ -140,6 +140,9 @@ static bool recover_slot(struct tks_member *heir, unsigned index)
     uint64_t snapshot = load_ordered(&segment->header->snapshot);
     if (snapshot_phase(snapshot) != SNAPSHOT_NONE && snapshot_slot(snapshot) == index)
         compare_and_swap(&segment->header->snapshot, snapshot, 0);
+    uint64_t lease = load_ordered(&segment->header->lease);
+    if (lease_slot_and_1(lease) == index + 1)
+        compare_and_swap(&segment->header->lease, lease, lease_word(lease_generation(lease), 0));
     tks_point(POINT_RECOVER_SNAPSHOT_CLEARED);
     uint64_t slab = load_acquire(&slot->words[LOG_SLAB]);
     if (slab)

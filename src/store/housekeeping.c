@@ -164,6 +164,20 @@ static void count_blocks(const struct tks_segment *segment, struct tks_stats *st
     stats->committed_bytes = committed;
 }
 
+uint64_t tks_node_bytes(const struct tks_segment *segment)
+{
+    uint64_t bytes = 0;
+    for (uint64_t slab = 0; slab < segment->slab_count; slab++) {
+        uint64_t word = load_acquire(&segment->slabs[slab].word);
+        for (unsigned i = 0; i < blocks_in(word); i++) {
+            uint64_t state = load_relaxed(block_word(segment, slab, i));
+            if (block_kind(state) == BLOCK_ALLOCATED && !block_plain(state))
+                bytes += bytes_in(word);
+        }
+    }
+    return bytes;
+}
+
 static void count_slots(const struct tks_member *member, struct tks_stats *stats)
 {
     const struct tks_segment *segment = member->segment;
@@ -299,6 +313,21 @@ static int sweep_plugin(void *arg, struct plugin *plugin, uint64_t granule)
     if (!status && load_relaxed(&sweep->member->segment->header->tombstones))
         status = tks_walk_tombstones(sweep->member, plugin, prune_bucket, sweep);
     return status;
+}
+
+static int prune_plugin(void *arg, struct plugin *plugin, uint64_t granule)
+{
+    struct sweep *sweep = arg;
+    sweep->session = session_for(sweep->member, plugin, granule);
+    (void)tks_walk_tombstones(sweep->member, plugin, prune_bucket, sweep);
+    return TKS_OK;
+}
+
+void tks_prune_segment(struct tks_member *member)
+{
+    struct sweep sweep = {.member = member};
+    (void)tks_registry_each(member->segment, prune_plugin, &sweep);
+    tks_collect(member);
 }
 
 int tks_sweep_segment(struct tks_member *member, uint64_t *purged)
@@ -623,27 +652,33 @@ static int copy_consistent(struct export *export)
                     EXPORT_TRIES);
 }
 
+bool tks_item_record(const struct tks_item *item, int64_t now_ms, int64_t to_wall_ms,
+                     struct tks_record *record)
+{
+    int64_t deadline = (int64_t)item->deadline;
+    if (deadline && deadline <= now_ms)
+        return false;
+    record->size = sizeof(*record);
+    record->type = meta_type(item->meta);
+    record->key = item_key(item);
+    record->key_len = meta_key_len(item->meta);
+    record->value = item_value(item);
+    record->value_len = meta_value_len(item->meta);
+    record->version = item->version;
+    record->expires_at = 0;
+    if (deadline && __builtin_add_overflow(deadline, to_wall_ms, &record->expires_at))
+        record->expires_at = INT64_MAX;
+    return true;
+}
+
 static int visit_records(struct export *export, const struct copied_plugin *copy)
 {
     int64_t now = tks_segment_now_ms(export->member->segment), to_wall = wall_ms() - now;
     const struct tks_item *item;
     for (size_t offset = 0; (item = tks_batch_next(&copy->batch, &offset, true));) {
-        int64_t deadline = (int64_t)item->deadline;
-        if (deadline && deadline <= now)
+        struct tks_record record = {.plugin = copy->name, .plugin_len = copy->len};
+        if (!tks_item_record(item, now, to_wall, &record))
             continue;
-        struct tks_record record = {
-            .size = sizeof(record),
-            .type = meta_type(item->meta),
-            .plugin = copy->name,
-            .plugin_len = copy->len,
-            .key = item_key(item),
-            .key_len = meta_key_len(item->meta),
-            .value = item_value(item),
-            .value_len = meta_value_len(item->meta),
-            .version = item->version,
-        };
-        if (deadline && __builtin_add_overflow(deadline, to_wall, &record.expires_at))
-            record.expires_at = INT64_MAX;
         int stop = export->visit(export->arg, &record);
         if (stop)
             return stop;

@@ -8,11 +8,12 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "memory/block.h"
+#include "base/process.h"
 #include "recovery/recover.h"
+#include "store/host.h"
 #include "store/shm.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 
 /* While the segment fills a keeper looks around on its own, and for a while after. */
@@ -25,6 +26,7 @@ struct shm_keeper {
     pthread_cond_t changed;
     struct tks_segment *segment;
     uint64_t sweep_ms;
+    struct tks_host *host; /* with checkpoint= */
     bool started, stop;
     int status; /* of joining */
     char reason[256];
@@ -59,11 +61,17 @@ static unsigned commit_ahead(struct tks_member *member, unsigned naps)
     return some ? NAPS : naps ? naps - 1 : 0;
 }
 
+static int64_t sooner(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns && (!b_ns || a_ns < b_ns) ? a_ns : b_ns;
+}
+
 /* What there is to do, until told to stop. */
 static void work(struct shm_keeper *keeper, struct tks_member *member)
 {
     const int64_t interval = (int64_t)keeper->sweep_ms * 1000000;
     int64_t sweep_at = interval ? clock_ns(CLOCK_MONOTONIC) + interval : 0;
+    int64_t look_at = 0;
     unsigned naps = 0;
     for (;;) {
         const uint32_t calls = tks_segment_calls(keeper->segment);
@@ -75,7 +83,10 @@ static void work(struct shm_keeper *keeper, struct tks_member *member)
             tks_sweep_segment(member, NULL);
             sweep_at = now + interval;
         }
-        tks_segment_keeper_sleep(keeper->segment, calls, naps ? now + NAP_NS : sweep_at, naps != 0);
+        if (keeper->host && now >= look_at)
+            look_at = tks_host_look(keeper->host, member, now);
+        tks_segment_keeper_sleep(keeper->segment, calls,
+                                 naps ? now + NAP_NS : sooner(sweep_at, look_at), naps != 0);
     }
 }
 
@@ -91,27 +102,11 @@ static void *keep(void *arg)
         return NULL;
     work(keeper, member);
     tks_point(POINT_KEEPER_STOPS);
+    if (keeper->host)
+        tks_host_stop(keeper->host, member);
     tks_member_leave(member);
     tks_point(POINT_KEEPER_LEFT);
     return NULL;
-}
-
-static int start_thread(struct shm_keeper *keeper)
-{
-    pthread_attr_t attributes;
-    sigset_t all;
-    sigfillset(&all);
-    int error = pthread_attr_init(&attributes);
-    if (error)
-        return error;
-    /* Room for the deepest call plus the caller's TLS, which lies on the same mapping. */
-    error = pthread_attr_setstacksize(&attributes, 512 << 10);
-    if (!error)
-        error = pthread_attr_setsigmask_np(&attributes, &all);
-    if (!error)
-        error = pthread_create(&keeper->thread, &attributes, keep, keeper);
-    pthread_attr_destroy(&attributes);
-    return error;
 }
 
 static void free_keeper(struct shm_keeper *keeper)
@@ -121,7 +116,37 @@ static void free_keeper(struct shm_keeper *keeper)
     free(keeper);
 }
 
-int tks_keeper_start(struct tks_segment *segment, uint64_t sweep_ms, struct shm_keeper **result)
+static void wait_until_joined(struct shm_keeper *keeper)
+{
+    pthread_mutex_lock(&keeper->lock);
+    while (!keeper->started)
+        pthread_cond_wait(&keeper->changed, &keeper->lock);
+    pthread_mutex_unlock(&keeper->lock);
+}
+
+static int start(struct shm_keeper *keeper, const struct checkpoint_options *options)
+{
+    int status = TKS_OK;
+    if (options->path[0])
+        status = tks_host_start(keeper->segment, options, &keeper->host);
+    if (status)
+        return status;
+    int error = tks_thread_start(&keeper->thread, options->cpu, keep, keeper);
+    if (!error) {
+        wait_until_joined(keeper);
+        if (!keeper->status)
+            return TKS_OK;
+        pthread_join(keeper->thread, NULL);
+    }
+    if (keeper->host)
+        tks_host_stop(keeper->host, NULL);
+    return error ? tks_fail_errno(error, "cannot start a thread for segment \"%s\"",
+                                  keeper->segment->name)
+                 : tks_fail(keeper->status, "%s", keeper->reason);
+}
+
+int tks_keeper_start(struct tks_segment *segment, uint64_t sweep_ms,
+                     const struct checkpoint_options *options, struct shm_keeper **result)
 {
     struct shm_keeper *keeper = calloc(1, sizeof(*keeper));
     if (!keeper)
@@ -130,24 +155,18 @@ int tks_keeper_start(struct tks_segment *segment, uint64_t sweep_ms, struct shm_
     keeper->sweep_ms = sweep_ms;
     pthread_mutex_init(&keeper->lock, NULL);
     pthread_cond_init(&keeper->changed, NULL);
-    int error = start_thread(keeper);
-    if (error) {
-        free(keeper);
-        return tks_fail_errno(error, "cannot start a thread for segment \"%s\"", segment->name);
-    }
-    pthread_mutex_lock(&keeper->lock);
-    while (!keeper->started)
-        pthread_cond_wait(&keeper->changed, &keeper->lock);
-    int status = keeper->status;
-    pthread_mutex_unlock(&keeper->lock);
-    if (status) {
-        pthread_join(keeper->thread, NULL);
-        status = tks_fail(status, "%s", keeper->reason);
+    int status = start(keeper, options);
+    if (status)
         free_keeper(keeper);
-        return status;
-    }
-    *result = keeper;
-    return TKS_OK;
+    else
+        *result = keeper;
+    return status;
+}
+
+int tks_keeper_barrier(struct shm_keeper *keeper)
+{
+    return keeper->host ? tks_host_barrier(keeper->host)
+                        : tks_fail(TKS_UNSUPPORTED, "the store was opened without checkpoint=");
 }
 
 void tks_keeper_stop(struct shm_keeper *keeper)

@@ -225,7 +225,7 @@ static int attach(const struct shm_uri *uri, struct shm_store *store, bool *remo
     int status = open_segment(&uri->segment, &store->segment);
     if (status)
         return status;
-    status = tks_keeper_start(store->segment, uri->sweep_ms, &store->keeper);
+    status = tks_keeper_start(store->segment, uri->sweep_ms, &uri->checkpoint, &store->keeper);
     if (!status) {
         tks_point(POINT_STORE_KEPT);
         status = insist_on_life(store->segment);
@@ -493,8 +493,7 @@ static void shm_state_close(tks_state *base)
 
 static int shm_checkpoint(tks_store *store)
 {
-    (void)store;
-    return tks_fail(TKS_UNSUPPORTED, "the store was opened without checkpoint=");
+    return tks_keeper_barrier(shm_store_of(store)->keeper);
 }
 
 const struct tks_backend tks_shm_backend = {

@@ -6,6 +6,7 @@
 #include "base/backend.h"
 #include "base/process.h"
 #include "store/session.h"
+#include "table/walk.h"
 
 struct shm_keeper;
 
@@ -100,11 +101,27 @@ int tks_shm_plugins(tks_store *store,
 int tks_shm_export(tks_store *store, const char *plugin_glob,
                    int (*visit)(void *arg, const struct tks_record *record), void *arg);
 
+/** What a copied entry says; false: it has expired. Plugin and plugin_len are the caller's to fill.
+ */
+bool tks_item_record(const struct tks_item *item, int64_t now_ms, int64_t to_wall_ms,
+                     struct tks_record *record);
+
+/** Bytes of the blocks in use that hold entries and vectors. Looks at every block's state. */
+uint64_t tks_node_bytes(const struct tks_segment *segment);
+
+/** Remove what deletions leave that a snapshot saw, for a member that is in no section. */
+void tks_prune_segment(struct tks_member *member);
+
 /** Drop what is expired in every plugin, for a member that is in no section. */
 int tks_sweep_segment(struct tks_member *member, uint64_t *purged);
 
-/** A thread that keeps the store attached, and sweeps every @p sweep_ms (0: never). */
-int tks_keeper_start(struct tks_segment *segment, uint64_t sweep_ms, struct shm_keeper **keeper);
+/** A thread that keeps the store attached, sweeps every @p sweep_ms (0: never), and with a path in
+ * @p options stands for host of the checkpoint. */
+int tks_keeper_start(struct tks_segment *segment, uint64_t sweep_ms,
+                     const struct checkpoint_options *options, struct shm_keeper **keeper);
+
+/** tks_store_checkpoint(). */
+int tks_keeper_barrier(struct shm_keeper *keeper);
 void tks_keeper_stop(struct shm_keeper *keeper);
 
 #endif

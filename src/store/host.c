@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/host.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/process.h"
+#include "recovery/recover.h"
+#include "segment/slot.h"
+#include "store/cut.h"
+#include "store/shm.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LOOK_NS 200000000ll
+#define STALE_NS 2000000000ll
+#define WAIT_NS 100000000ll
+#define LOWEST_PRIORITY 19
+
+struct tks_host {
+    struct tks_segment *segment;
+    struct checkpoint_options options;
+    pthread_t thread;
+    /* From the keeper's thread to the writer's. */
+    uint64_t generation; /* of the lease we hold, 0: none */
+    uint64_t slot_and_1; /* the keeper's */
+    uint64_t stop;
+    /* The keeper's: the lease and the beat as last seen to move. */
+    uint64_t seen_lease, seen_beat;
+    int64_t seen_ns;
+    /* The writer thread's. */
+    uint64_t writing; /* generation that cutter.writer is for, 0: none */
+    struct tks_cutter cutter;
+    struct tks_path_lock *lock;
+};
+
+static struct header *header_of(const struct tks_host *host)
+{
+    return host->segment->header;
+}
+
+/* ---- The event count ----------------------------------------------------------------------- */
+
+static uint32_t *calls_word(struct header *header)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (uint32_t *)(void *)&header->flush_calls;
+#else
+    return (uint32_t *)(void *)&header->flush_calls + 1;
+#endif
+}
+
+static uint32_t calls_now(struct header *header)
+{
+    return __atomic_load_n(calls_word(header), __ATOMIC_SEQ_CST);
+}
+
+static void call_all(struct header *header)
+{
+    __atomic_fetch_add(calls_word(header), 1, __ATOMIC_SEQ_CST);
+    syscall(SYS_futex, calls_word(header), FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+static void wait_for_call(struct header *header, uint32_t calls, int64_t ns)
+{
+    const struct timespec timeout = {ns / 1000000000, ns % 1000000000};
+    if (ns > 0)
+        syscall(SYS_futex, calls_word(header), FUTEX_WAIT, calls, &timeout, NULL, 0);
+}
+
+static void raise_word(uint64_t *word, uint64_t value)
+{
+    for (;;) { /* every lost race was won by a larger value */
+        uint64_t now = load_ordered(word);
+        if (now >= value || compare_and_swap(word, now, value))
+            return;
+    }
+}
+
+/* ---- The lease ----------------------------------------------------------------------------- */
+
+static bool still_host(void *arg)
+{
+    const struct tks_host *host = arg;
+    return load_ordered(&header_of(host)->lease) ==
+           lease_word(host->writing, (unsigned)load_relaxed(&host->slot_and_1));
+}
+
+static void set_generation(struct tks_host *host, uint64_t generation)
+{
+    __atomic_store_n(&host->generation, generation, __ATOMIC_SEQ_CST);
+    call_all(header_of(host));
+}
+
+static bool holder_lives(const struct tks_host *host, uint64_t lease)
+{
+    const unsigned slot = lease_slot_and_1(lease);
+    return slot && slot <= host->segment->slot_count &&
+           tks_slot_alive(&host->segment->slots[slot - 1]);
+}
+
+/* Whether the holder showed a sign of life within the time it is given. */
+static bool is_fresh(struct tks_host *host, uint64_t lease, int64_t now_ns)
+{
+    const uint64_t beat = load_ordered(&header_of(host)->lease_beat);
+    if (lease != host->seen_lease || beat != host->seen_beat || !host->seen_ns) {
+        host->seen_lease = lease;
+        host->seen_beat = beat;
+        host->seen_ns = now_ns;
+    }
+    return now_ns - host->seen_ns < STALE_NS;
+}
+
+int64_t tks_host_look(struct tks_host *host, const struct tks_member *keeper, int64_t now_ns)
+{
+    struct header *header = header_of(host);
+    const unsigned mine = keeper->index + 1;
+    const uint64_t lease = load_ordered(&header->lease);
+    store_relaxed(&host->slot_and_1, mine);
+    const uint64_t generation = load_ordered(&host->generation);
+    if (generation && lease == lease_word(generation, mine)) {
+        fetch_add(&header->lease_beat, 1);
+        return now_ns + LOOK_NS;
+    }
+    if (generation)
+        set_generation(host, 0);
+    if (holder_lives(host, lease) && is_fresh(host, lease, now_ns))
+        return now_ns + LOOK_NS;
+    const uint64_t next = lease_generation(lease) + 1;
+    if (compare_and_swap(&header->lease, lease, lease_word(next, mine)))
+        set_generation(host, next);
+    return now_ns + LOOK_NS;
+}
+
+/* ---- Flushing ------------------------------------------------------------------------------ */
+
+static void say(struct tks_host *host, int status, uint64_t asked)
+{
+    struct header *header = header_of(host);
+    char text[sizeof(header->flush_text)] = {0};
+    strncpy(text, tks_last_error(), sizeof(text) - 1);
+    copy_to_shared((uint64_t *)(void *)header->flush_text, text, sizeof(text));
+    store_release(&header->flush_status, (uint64_t)-status);
+    fetch_add(&header->flush_errors, 1);
+    raise_word(&header->flush_failed, asked);
+}
+
+static void stop_writing(struct tks_host *host)
+{
+    tks_writer_close(host->cutter.writer);
+    host->cutter.writer = NULL;
+    host->writing = 0;
+}
+
+/* A writer for the generation we were elected for. */
+static int begin_writing(struct tks_host *host, uint64_t generation)
+{
+    const struct header *header = header_of(host);
+    const struct tks_checkpoint_identity identity = {{header->identity[0], header->identity[1]},
+                                                     generation};
+    int status = TKS_OK;
+    if (!host->cutter.member)
+        status = tks_member_join(host->segment, SLOT_VISITOR, &host->cutter.member);
+    if (!status && !host->lock)
+        status = tks_path_lock(&tks_file_system, host->options.path, identity.uuid, &host->lock);
+    if (!status)
+        status =
+            tks_writer_clear_leftovers(&tks_file_system, host->options.path, &identity, host->lock);
+    host->writing = generation;
+    if (!status)
+        status = tks_writer_open(&tks_file_system, host->options.path, &identity, still_host, host,
+                                 &host->cutter.writer);
+    if (status)
+        stop_writing(host);
+    host->cutter.since = 0;
+    return status;
+}
+
+static void account_for_cut(struct tks_host *host, int64_t began_ns)
+{
+    struct header *header = header_of(host);
+    store_relaxed(&header->flush_ms, (uint64_t)wall_ms());
+    store_relaxed(&header->flush_ns, (uint64_t)(clock_ns(CLOCK_MONOTONIC) - began_ns));
+    store_relaxed(&header->file_bytes, tks_writer_file_bytes(host->cutter.writer));
+    fetch_add(&header->flushes, 1);
+}
+
+static int cut_if_due(struct tks_host *host)
+{
+    const bool full = tks_cut_wants_full(&host->cutter);
+    const int64_t began_ns = clock_ns(CLOCK_MONOTONIC);
+    if (!full && !tks_cut_is_due(&host->cutter))
+        return TKS_OK;
+    int status = tks_cut_take(&host->cutter, full);
+    if (!status)
+        account_for_cut(host, began_ns);
+    return status;
+}
+
+static void flush(struct tks_host *host, uint64_t generation)
+{
+    struct header *header = header_of(host);
+    const uint64_t asked = load_ordered(&header->flush_asked);
+    int status = host->writing == generation ? TKS_OK : begin_writing(host, generation);
+    if (!status)
+        status = cut_if_due(host);
+    if (status == TKS_OK) {
+        raise_word(&header->flush_done, asked);
+    } else if (status == TKS_REPLACED) {
+        stop_writing(host);
+        compare_and_swap(&host->generation, generation, 0);
+    } else {
+        say(host, status, asked);
+    }
+    call_all(header);
+}
+
+/* ---- The writer's thread ------------------------------------------------------------------- */
+
+static bool somebody_waits(const struct header *header)
+{
+    uint64_t asked = load_ordered(&header->flush_asked);
+    return load_ordered(&header->flush_done) < asked && load_ordered(&header->flush_failed) < asked;
+}
+
+static void work(struct tks_host *host)
+{
+    struct header *header = header_of(host);
+    const int64_t interval = (int64_t)host->options.interval_ms * 1000000;
+    int64_t next_ns = 0;
+    for (;;) {
+        const uint32_t calls = calls_now(header);
+        const uint64_t generation = __atomic_load_n(&host->generation, __ATOMIC_SEQ_CST);
+        const bool stop = load_ordered(&host->stop) != 0;
+        const int64_t now = clock_ns(CLOCK_MONOTONIC);
+        if (host->writing && host->writing != generation)
+            stop_writing(host);
+        if (generation && (stop || now >= next_ns || somebody_waits(header))) {
+            flush(host, generation);
+            next_ns = now + interval;
+            /* Its own call must not wake it. */
+            if (!stop)
+                continue;
+        }
+        if (stop)
+            return;
+        wait_for_call(header, calls, generation ? next_ns - now : LOOK_NS * 5);
+    }
+}
+
+static void *write_checkpoints(void *arg)
+{
+    struct tks_host *host = arg;
+    tks_thread_enter();
+    /* In Linux a nice value is a thread's. Refused or not, the cuts are the same. */
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOWEST_PRIORITY);
+    work(host);
+    stop_writing(host);
+    if (host->cutter.member)
+        tks_member_leave(host->cutter.member);
+    tks_path_unlock(host->lock);
+    return NULL;
+}
+
+int tks_host_start(struct tks_segment *segment, const struct checkpoint_options *options,
+                   struct tks_host **result)
+{
+    struct tks_host *host = calloc(1, sizeof(*host));
+    if (!host)
+        return tks_fail(TKS_NO_SPACE, "no memory to open segment \"%s\"", segment->name);
+    host->segment = segment;
+    host->options = *options;
+    int error = tks_thread_start(&host->thread, options->cpu, write_checkpoints, host);
+    if (error) {
+        free(host);
+        return error == EINVAL ? tks_fail(TKS_INVALID,
+                                          "URI parameter snapshot_cpu=%d: there is no "
+                                          "such CPU for this process",
+                                          options->cpu)
+                               : tks_fail_errno(error, "cannot start a thread for segment \"%s\"",
+                                                segment->name);
+    }
+    *result = host;
+    return TKS_OK;
+}
+
+void tks_host_stop(struct tks_host *host, const struct tks_member *keeper)
+{
+    struct header *header = header_of(host);
+    const struct timespec look = {0, LOOK_NS};
+    store_release(&host->stop, 1);
+    call_all(header);
+    for (;;) { /* as long as the last cut takes: with a beat, so that it is not taken for dead */
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += look.tv_nsec;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        if (pthread_timedjoin_np(host->thread, NULL, &until) != ETIMEDOUT)
+            break;
+        if (keeper)
+            tks_host_look(host, keeper, clock_ns(CLOCK_MONOTONIC));
+    }
+    const uint64_t generation = load_ordered(&host->generation);
+    if (generation && keeper)
+        compare_and_swap(&header->lease, lease_word(generation, keeper->index + 1),
+                         lease_word(generation, 0));
+    free(host);
+}
+
+/* ---- The barrier --------------------------------------------------------------------------- */
+
+static int tell_failure(const struct header *header)
+{
+    char text[sizeof(header->flush_text) + 1] = {0};
+    copy_from_shared(text, (const uint64_t *)(const void *)header->flush_text,
+                     sizeof(header->flush_text));
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < ' ')
+            *c = ' ';
+    return tks_fail(TKS_IO, "%s", text);
+}
+
+int tks_host_barrier(struct tks_host *host)
+{
+    struct header *header = header_of(host);
+    const uint64_t ticket = fetch_add(&header->flush_asked, 1) + 1;
+    call_all(header);
+    for (;;) { /* ends with a cut, or the failure of one, of whoever is host: we are a candidate */
+        const uint32_t calls = calls_now(header);
+        if (load_ordered(&header->flush_done) >= ticket)
+            return TKS_OK;
+        if (load_ordered(&header->flush_failed) >= ticket)
+            return tell_failure(header);
+        wait_for_call(header, calls, WAIT_NS);
+    }
+}
