@@ -131,10 +131,16 @@ struct session {
     tks_state *state;
 };
 
-/** Open the store; with @p existing a missing one is "not found" and nothing is created. */
-int session_open(const struct arguments *arguments, bool existing, struct session *session);
+enum session_use {
+    SESSION_LOOK,   /* a missing store is "not found"; writes nothing, no checkpoint either */
+    SESSION_CHANGE, /* a missing store is "not found" */
+    SESSION_CREATE, /* a missing store is created */
+};
+
+int session_open(const struct arguments *arguments, enum session_use use, struct session *session);
 /** The same, and the state of arguments->plugin. */
-int session_open_plugin(const struct arguments *arguments, bool existing, struct session *session);
+int session_open_plugin(const struct arguments *arguments, enum session_use use,
+                        struct session *session);
 void session_close(struct session *session);
 
 /* ---- uri_text.c: parameters of store URIs, as text ---------------------------------------- */

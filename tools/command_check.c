@@ -49,7 +49,7 @@ int command_check(const struct arguments *arguments)
 
     if (arguments->checkpoint_from)
         return check_checkpoint_file(arguments);
-    status = session_open(arguments, true, &session);
+    status = session_open(arguments, SESSION_LOOK, &session);
 
     if (status != CLI_OK)
         return status;

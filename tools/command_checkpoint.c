@@ -49,7 +49,7 @@ int command_checkpoint(const struct arguments *arguments)
                  arguments->store_uri);
         return CLI_FAILED;
     }
-    status = session_open(arguments, true, &session);
+    status = session_open(arguments, SESSION_CHANGE, &session);
     if (status != CLI_OK)
         return status;
     status = write_and_report(arguments, session.store);

@@ -136,7 +136,7 @@ static int export_session(struct export *export, tks_store *store)
 static int export_store(struct export *export)
 {
     struct session session;
-    int status = session_open(export->arguments, true, &session);
+    int status = session_open(export->arguments, SESSION_LOOK, &session);
 
     if (status != CLI_OK)
         return status;

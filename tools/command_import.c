@@ -190,7 +190,7 @@ static int store_checkpoint(struct import *import, const struct checkpoint_file 
 
     checkpoint_file_warn(import->arguments, file);
     import->total = file->info->entries;
-    status = session_open(import->arguments, false, &import->session);
+    status = session_open(import->arguments, SESSION_CREATE, &import->session);
     if (status != CLI_OK)
         return status;
     /* The expired ones too: as in an export they remove what is there under their key. */
@@ -219,7 +219,7 @@ static int check_and_store(struct import *import)
     int status = each_line(import, check_record);
 
     if (status == CLI_OK)
-        status = session_open(import->arguments, false, &import->session);
+        status = session_open(import->arguments, SESSION_CREATE, &import->session);
     if (status != CLI_OK)
         return status;
     rewind(import->file);

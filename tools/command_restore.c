@@ -17,16 +17,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Longer than the segment is open here: FILE is read, not written. */
-#define NEVER_MS "86400000"
-
 struct restore {
     const struct arguments *arguments;
     char *path;   /* of FILE, from the root */
     bool has_own; /* the URI names a file... */
     char own[URI_VALUE_MAX];
     bool other;          /* ...which is not FILE */
-    char *plain_uri;     /* without checkpoint= */
     char *restoring_uri; /* with FILE */
     struct checkpoint_file file;
     struct tks_stats stats;
@@ -53,23 +49,16 @@ static bool same_file(const char *left, const char *right)
            a.st_ino == b.st_ino;
 }
 
-static char *with_file(const char *plain_uri, const char *path)
-{
-    char *quiet = uri_with(plain_uri, "interval_ms", NEVER_MS);
-    char *made = quiet ? uri_with(quiet, "checkpoint", path) : NULL;
-
-    free(quiet);
-    return made;
-}
-
 static int name_files(struct restore *restore)
 {
     const struct arguments *arguments = restore->arguments;
     int named;
 
     restore->path = absolute_path(arguments->words[0]);
-    restore->plain_uri = uri_with(arguments->store_uri, "checkpoint", NULL);
-    if (!restore->path || !restore->plain_uri)
+    if (!restore->path)
+        return complain_memory(arguments);
+    restore->restoring_uri = uri_with(arguments->store_uri, "checkpoint", restore->path);
+    if (!restore->restoring_uri)
         return complain_memory(arguments);
     named = uri_parameter(arguments->store_uri, "checkpoint", restore->own);
     if (named < 0) {
@@ -78,11 +67,7 @@ static int name_files(struct restore *restore)
     }
     restore->has_own = named == 1;
     restore->other = restore->has_own && !same_file(restore->own, restore->path);
-    if (restore->has_own && !restore->other)
-        restore->restoring_uri = strdup(arguments->store_uri);
-    else
-        restore->restoring_uri = with_file(restore->plain_uri, restore->path);
-    return restore->restoring_uri ? CLI_OK : complain_memory(arguments);
+    return CLI_OK;
 }
 
 /* ---- What speaks against it -------------------------------------------------------------- */
@@ -95,17 +80,14 @@ static int load(struct restore *restore)
     return CLI_FAILED;
 }
 
-/* Without checkpoint= first: to look at a store that is there must not write its checkpoint. With
- * it the same question checks the rest of the URI. */
 static int refuse_segment(const struct restore *restore)
 {
-    struct tks_options options = {.size = sizeof(options), .flags = TKS_OPEN_EXISTING};
+    struct tks_options options = {.size = sizeof(options),
+                                  .flags = TKS_OPEN_EXISTING | TKS_OPEN_PASSIVE};
     const char *uri = restore->arguments->store_uri;
     tks_store *store;
-    int status = tks_store_open(restore->plain_uri, &options, &store);
+    int status = tks_store_open(uri, &options, &store);
 
-    if (status == TKS_NOT_FOUND)
-        status = tks_store_open(uri, &options, &store);
     if (status == TKS_NOT_FOUND)
         return CLI_OK;
     if (status != TKS_OK)
@@ -146,10 +128,12 @@ static bool is_restored(const struct restore *restore)
            restore->stats.restored_at_ms != 0;
 }
 
+/* FILE may be a copy that shall stay what it is: only who feeds it from now on writes it. */
 static int make_segment(struct restore *restore)
 {
+    struct tks_options options = {.size = sizeof(options), .flags = TKS_OPEN_PASSIVE};
     tks_store *store;
-    int status = tks_store_open(restore->restoring_uri, NULL, &store);
+    int status = tks_store_open(restore->restoring_uri, &options, &store);
 
     if (status != TKS_OK)
         return fail(restore, status);
@@ -246,7 +230,6 @@ int command_restore(const struct arguments *arguments)
 
     checkpoint_file_release(&restore.file);
     free(restore.path);
-    free(restore.plain_uri);
     free(restore.restoring_uri);
     return status;
 }

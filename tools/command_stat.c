@@ -115,7 +115,7 @@ int command_stat(const struct arguments *arguments)
 {
     struct tks_stats stats = {.size = sizeof(stats)};
     struct session session;
-    int status = session_open(arguments, true, &session);
+    int status = session_open(arguments, SESSION_LOOK, &session);
 
     if (status != CLI_OK)
         return status;
@@ -211,7 +211,7 @@ int command_plugins(const struct arguments *arguments)
 {
     struct plugin_list list = {NULL, 0, 0};
     struct session session;
-    int status = session_open(arguments, true, &session);
+    int status = session_open(arguments, SESSION_LOOK, &session);
 
     if (status != CLI_OK)
         return status;

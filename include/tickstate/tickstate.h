@@ -124,6 +124,11 @@ struct tks_options {
 
 /** Attach only: `TKS_NOT_FOUND` instead of creating a store that is not there. */
 #define TKS_OPEN_EXISTING 1u
+/**
+ * Never write the file that `checkpoint=` names: read it, if the store is made from it, and leave the writing to others.
+ * For whoever only looks. tks_store_checkpoint() is `TKS_UNSUPPORTED` on such a store.
+ */
+#define TKS_OPEN_PASSIVE 2u
 
 /* ---- The library ------------------------------------------------------------------------- */
 

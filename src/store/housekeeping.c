@@ -194,7 +194,7 @@ static void count_slots(const struct tks_member *member, struct tks_stats *stats
 /* Written by several without order: it may be two sentences in one, or bytes of anybody's. */
 static void copy_text(const char *from, char to[256])
 {
-    memcpy(to, from, 255);
+    copy_from_shared(to, (const uint64_t *)(const void *)from, 256);
     to[255] = 0;
     size_t len = strlen(to);
     for (size_t i = 0; i < len; i++)

@@ -119,7 +119,7 @@ static int open_store(struct replay *replay)
         complain(replay->arguments, "the store's URI is too long");
         return CLI_USAGE;
     }
-    status = session_open(&arguments, false, &session);
+    status = session_open(&arguments, SESSION_CREATE, &session);
     replay->store = session.store;
     if (status != CLI_OK)
         return status;
