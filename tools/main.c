@@ -181,8 +181,11 @@ static const struct command commands[] = {
             "every plugin's final state with the stream, and the exit status is 3 when a\n"
             "tick was lost or counted twice. What an earlier replay left in its plugins'\n"
             "states is removed first.\n"
-            "Without --store (and $TICKSTATE_STORE) it uses a store of its own and removes\n"
-            "it. A store that was named stays.",
+            "When the store's URI has checkpoint= the replay ends with a reboot: the store is\n"
+            "checkpointed and closed, its segment removed and opened again from the file, and\n"
+            "every record compared with what was there before.\n"
+            "Without --store (and $TICKSTATE_STORE) it uses a store of its own, with a\n"
+            "checkpoint in a temporary folder, and removes both. A store that was named stays.",
         .example = "tickstate replay --ticks ticks.csv.gz --plugins 4 --report out",
         .options = OPTION_JSON | OPTION_TICKS | OPTION_PLUGINS | OPTION_SPEED | OPTION_KILL_AT |
                    OPTION_COUNT | OPTION_SEED | OPTION_REPORT | OPTION_KEEP,
