@@ -590,7 +590,8 @@ static void a_restored_store_is_like_any_other(void **state)
         uint64_t base = plugin->base;
         tks_state_close(handle);
         use_all(store, &sample, counts[i] * 5);
-        assert_true(plugin->base > base || counts[i] < 100); /* it has grown */
+        /* It has grown, or begun to: a snapshot stops the moves for a while. */
+        assert_true(plugin->base > base || plugin->level[base + 1] || counts[i] < 100);
         end_store(store);
         drop(&sample);
     }
