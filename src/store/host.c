@@ -23,7 +23,8 @@
 #define LOOK_NS 200000000ll
 #define STALE_NS 2000000000ll
 #define WAIT_NS 100000000ll
-#define LOWEST_PRIORITY 19
+/* A tenth of the weight of an ordinary thread: somebody may be waiting for the cut. */
+#define LOW_PRIORITY 10
 
 struct tks_host {
     struct tks_segment *segment;
@@ -276,7 +277,7 @@ static void *write_checkpoints(void *arg)
     struct tks_host *host = arg;
     tks_thread_enter();
     /* In Linux a nice value is a thread's. Refused or not, the cuts are the same. */
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOWEST_PRIORITY);
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOW_PRIORITY);
     work(host);
     stop_writing(host);
     if (host->cutter.member)
