@@ -280,7 +280,7 @@ const char *temp_folder(void)
  * may make. */
 static void temp_remove_folder(void)
 {
-    pid_t child = fork();
+    pid_t child = _Fork(); /* fork() takes locks */
 
     if (child == 0) {
         execl("/bin/rm", "rm", "-rf", "--", temp_folder_path, (char *)NULL);
@@ -313,9 +313,10 @@ static void on_signal(int number)
 
 static void temp_start(void)
 {
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     struct sigaction action = {.sa_handler = on_signal};
 
+    sigfillset(&action.sa_mask);
     temp_owner = getpid();
     atexit(temp_remove);
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
