@@ -47,6 +47,11 @@ static struct header *header_of(const struct tks_host *host)
     return host->segment->header;
 }
 
+static uint64_t path_hash(const struct checkpoint_options *options)
+{
+    return hash_of(options->path, strlen(options->path)) | 1;
+}
+
 /* ---- The event count ----------------------------------------------------------------------- */
 
 static uint32_t *calls_word(struct header *header)
@@ -100,11 +105,10 @@ static void set_generation(struct tks_host *host, uint64_t generation)
     call_all(header_of(host));
 }
 
-static bool holder_lives(const struct tks_host *host, uint64_t lease)
+static bool holder_lives(const struct tks_segment *segment, uint64_t lease)
 {
     const unsigned slot = lease_slot_and_1(lease);
-    return slot && slot <= host->segment->slot_count &&
-           tks_slot_alive(&host->segment->slots[slot - 1]);
+    return slot && slot <= segment->slot_count && tks_slot_alive(&segment->slots[slot - 1]);
 }
 
 /* Whether the holder showed a sign of life within the time it is given. */
@@ -132,12 +136,18 @@ int64_t tks_host_look(struct tks_host *host, const struct tks_member *keeper, in
     }
     if (generation)
         set_generation(host, 0);
-    if (holder_lives(host, lease) && is_fresh(host, lease, now_ns))
+    if (holder_lives(host->segment, lease) && is_fresh(host, lease, now_ns))
         return now_ns + LOOK_NS;
     const uint64_t next = lease_generation(lease) + 1;
     if (compare_and_swap(&header->lease, lease, lease_word(next, mine)))
         set_generation(host, next);
     return now_ns + LOOK_NS;
+}
+
+static bool somebody_waits(const struct header *header)
+{
+    uint64_t asked = load_ordered(&header->flush_asked);
+    return load_ordered(&header->flush_done) < asked && load_ordered(&header->flush_failed) < asked;
 }
 
 /* ---- Flushing ------------------------------------------------------------------------------ */
@@ -175,6 +185,7 @@ static int begin_writing(struct tks_host *host, uint64_t generation)
         status =
             tks_writer_clear_leftovers(&tks_file_system, host->options.path, &identity, host->lock);
     host->writing = generation;
+    store_release(&header_of(host)->path_hash, path_hash(&host->options));
     if (!status)
         status = tks_writer_open(&tks_file_system, host->options.path, &identity, still_host, host,
                                  &host->cutter.writer);
@@ -191,13 +202,19 @@ static void account_for_cut(struct tks_host *host, int64_t began_ns)
     store_relaxed(&header->flush_ns, (uint64_t)(clock_ns(CLOCK_MONOTONIC) - began_ns));
     store_relaxed(&header->file_bytes, tks_writer_file_bytes(host->cutter.writer));
     fetch_add(&header->flushes, 1);
+    raise_word(&header->flush_stamp, host->cutter.since);
 }
 
 static int cut_if_due(struct tks_host *host)
 {
-    const bool full = tks_cut_wants_full(&host->cutter);
+    struct header *header = header_of(host);
     const int64_t began_ns = clock_ns(CLOCK_MONOTONIC);
-    if (!full && !tks_cut_is_due(&host->cutter))
+    /* Whoever comes for a moment, to look at a store that was closed in order, writes no file. */
+    if (!host->cutter.since && !somebody_waits(header) && !access(host->options.path, F_OK) &&
+        !tks_cut_is_due(&host->cutter, load_ordered(&header->flush_stamp)))
+        return TKS_OK;
+    const bool full = tks_cut_wants_full(&host->cutter);
+    if (!full && !tks_cut_is_due(&host->cutter, host->cutter.since))
         return TKS_OK;
     int status = tks_cut_take(&host->cutter, full);
     if (!status)
@@ -225,12 +242,6 @@ static void flush(struct tks_host *host, uint64_t generation)
 
 /* ---- The writer's thread ------------------------------------------------------------------- */
 
-static bool somebody_waits(const struct header *header)
-{
-    uint64_t asked = load_ordered(&header->flush_asked);
-    return load_ordered(&header->flush_done) < asked && load_ordered(&header->flush_failed) < asked;
-}
-
 static void work(struct tks_host *host)
 {
     struct header *header = header_of(host);
@@ -238,8 +249,9 @@ static void work(struct tks_host *host)
     int64_t next_ns = 0;
     for (;;) {
         const uint32_t calls = calls_now(header);
-        const uint64_t generation = __atomic_load_n(&host->generation, __ATOMIC_SEQ_CST);
+        /* In this order: whoever is told to stop has been told its last generation before. */
         const bool stop = load_ordered(&host->stop) != 0;
+        const uint64_t generation = __atomic_load_n(&host->generation, __ATOMIC_SEQ_CST);
         const int64_t now = clock_ns(CLOCK_MONOTONIC);
         if (host->writing && host->writing != generation)
             stop_writing(host);
@@ -270,9 +282,23 @@ static void *write_checkpoints(void *arg)
     return NULL;
 }
 
+/* A segment is kept in one file; who lives and writes decides which. */
+static int check_path(const struct tks_segment *segment, const struct checkpoint_options *options)
+{
+    const uint64_t written = load_ordered(&segment->header->path_hash);
+    if (!written || written == path_hash(options) ||
+        !holder_lives(segment, load_ordered(&segment->header->lease)))
+        return TKS_OK;
+    return tks_fail(TKS_INVALID, "segment \"%s\" is kept in another file than checkpoint=%s",
+                    segment->name, options->path);
+}
+
 int tks_host_start(struct tks_segment *segment, const struct checkpoint_options *options,
                    struct tks_host **result)
 {
+    int status = check_path(segment, options);
+    if (status)
+        return status;
     struct tks_host *host = calloc(1, sizeof(*host));
     if (!host)
         return tks_fail(TKS_NO_SPACE, "no memory to open segment \"%s\"", segment->name);
