@@ -124,6 +124,11 @@ struct tks_options {
 
 /** Attach only: `TKS_NOT_FOUND` instead of creating a store that is not there. */
 #define TKS_OPEN_EXISTING 1u
+/**
+ * Never write the file that `checkpoint=` names: read it, if the store is made from it, and leave the writing to others.
+ * For whoever only looks. tks_store_checkpoint() is `TKS_UNSUPPORTED` on such a store.
+ */
+#define TKS_OPEN_PASSIVE 2u
 
 /* ---- The library ------------------------------------------------------------------------- */
 
@@ -360,6 +365,17 @@ struct tks_stats {
     uint32_t locked;          /**< 1: lock= took effect */
     uint32_t huge;            /**< 1: huge= took effect */
     uint32_t mode;            /**< permission bits */
+    uint64_t checkpoint_host;   /**< process that writes checkpoints, 0: nobody does now */
+    uint64_t checkpoint_cuts;   /**< cuts written since creation */
+    int64_t checkpoint_at_ms;   /**< wall clock of the last one, ms since 1970; 0: none yet */
+    uint64_t checkpoint_ns;     /**< how long it took */
+    uint64_t checkpoint_bytes;  /**< of the file after it */
+    uint64_t checkpoint_errors; /**< cuts that failed */
+    int64_t restored_at_ms;     /**< wall clock of the cut the store was made from; 0: made empty */
+    uint64_t restored_entries;  /**< of it, expired ones left out */
+    uint64_t restored_damaged;  /**< 1: the file was damaged; an intact cut was lost, or may have been */
+    char checkpoint_error[256]; /**< the last failure in a sentence, "": none */
+    char restored_warning[256]; /**< what was wrong with the file, "": nothing */
 };
 
 /**

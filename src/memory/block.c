@@ -652,11 +652,18 @@ static bool build_run(struct tks_member *member, uint64_t first, uint64_t count,
 int tks_run_take(struct tks_member *member, uint64_t bytes, uint64_t plain, enum pin pin,
                  uint64_t *granule)
 {
+    uint64_t from = 0;
+    return tks_run_take_from(member, &from, bytes, plain, pin, granule);
+}
+
+int tks_run_take_from(struct tks_member *member, uint64_t *from, uint64_t bytes, uint64_t plain,
+                      enum pin pin, uint64_t *granule)
+{
     struct tks_segment *segment = member->segment;
     uint64_t count = (bytes + SLAB_BYTES - 1) / SLAB_BYTES;
     /* After a lost race on to the next place: whoever won may be stopped in the middle. */
-    for (uint64_t from = 0, first; from < segment->slab_count; from = first + 1) {
-        first = find_room(member, from, count);
+    for (uint64_t at_slab = *from, first; at_slab < segment->slab_count; at_slab = first + 1) {
+        first = find_room(member, at_slab, count);
         if (first == segment->slab_count)
             return TKS_NO_SPACE;
         tks_point(POINT_RUN_FOUND);
@@ -674,6 +681,7 @@ int tks_run_take(struct tks_member *member, uint64_t bytes, uint64_t plain, enum
         tks_point(POINT_RUN_DONE);
         if (built) {
             *granule = at;
+            *from = first + count;
             return TKS_OK;
         }
         pin_store(member, pin, 0);

@@ -73,6 +73,10 @@ bool tks_commit_ahead(struct tks_member *member);
 int tks_run_take(struct tks_member *member, uint64_t bytes, uint64_t plain, enum pin pin,
                  uint64_t *granule);
 
+/** The same, from slab *@p from on, which is moved behind the block: for many in a row. */
+int tks_run_take_from(struct tks_member *member, uint64_t *from, uint64_t bytes, uint64_t plain,
+                      enum pin pin, uint64_t *granule);
+
 /** Keep a block that may be reused at once for our next take of its class, or free it. */
 void tks_block_make_ready(struct tks_member *member, const struct tks_block_ref *ref);
 

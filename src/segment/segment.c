@@ -157,6 +157,56 @@ static int fill_segment(int fd, const struct geometry *geometry)
     return error;
 }
 
+static void fill_mapping(struct tks_segment *segment, char *base, const struct stat *status)
+{
+    const struct header *header = (const struct header *)(const void *)base;
+    const struct geometry geometry = header->geometry;
+    segment->base = base;
+    segment->geometry = geometry;
+    segment->header = (struct header *)(void *)base;
+    segment->slots = (struct slot *)(void *)(base + geometry.slots_offset);
+    segment->slabs = (struct slab *)(void *)(base + geometry.slab_table_offset);
+    segment->states = (uint64_t *)(void *)(base + geometry.state_table_offset);
+    segment->slot_count = geometry.slots;
+    segment->slab_count = geometry.slabs;
+    segment->first_granule = geometry.slabs_offset / GRANULE_BYTES;
+    segment->end_granule = segment->first_granule + geometry.slabs * SLAB_GRANULES;
+    segment->end = base + segment->end_granule * GRANULE_BYTES;
+    segment->size_bytes = geometry.size_bytes;
+    segment->device = status->st_dev;
+    segment->inode = status->st_ino;
+    segment->process_token = tks_process->token;
+    while (segment->levels < LEVELS &&
+           8ull << (LEVEL0_BITS + segment->levels) <= geometry.size_bytes)
+        segment->levels++;
+}
+
+static void name_mapping(struct tks_segment *segment, const struct tks_segment_options *options)
+{
+    _Static_assert(sizeof(segment->name) == sizeof(options->name), "the whole name");
+    memcpy(segment->name, options->name, sizeof(segment->name));
+}
+
+/* Let the caller fill a new segment, through a mapping that no list has and no lock outlives. */
+static int fill_unnamed(const struct tks_segment_options *options, int fd)
+{
+    struct tks_segment segment = {.fd = fd};
+    struct stat status;
+    if (!options->fill)
+        return TKS_OK;
+    if (fstat(fd, &status))
+        return tks_fail_errno(errno, "cannot look at the new segment \"%s\"", options->name);
+    char *base =
+        mmap(NULL, options->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (base == MAP_FAILED)
+        return tks_fail_errno(errno, "cannot map the new segment \"%s\"", options->name);
+    fill_mapping(&segment, base, &status);
+    name_mapping(&segment, options);
+    int result = options->fill(&segment, options->fill_arg);
+    munmap(base, options->size_bytes);
+    return result;
+}
+
 /* Whether the file is a segment whose removal was decided. */
 static bool is_destroyed(const char *path)
 {
@@ -215,6 +265,11 @@ static int create(const struct tks_segment_options *options, const char *path)
     if (!error && fchmod(fd, options->mode))
         error = errno;
     tks_point(POINT_CREATE_FILLED);
+    int status = error ? TKS_OK : fill_unnamed(options, fd);
+    if (status) {
+        close(fd);
+        return status;
+    }
     char link_path[64];
     snprintf(link_path, sizeof(link_path), "/proc/self/fd/%d", fd);
     tks_point(POINT_CREATE_BEFORE_LINK);
@@ -261,30 +316,6 @@ static int check_header(const char *name, const struct header *header, uint64_t 
     return TKS_OK;
 }
 
-static void fill_mapping(struct tks_segment *segment, char *base, const struct stat *status)
-{
-    const struct header *header = (const struct header *)(const void *)base;
-    const struct geometry geometry = header->geometry;
-    segment->base = base;
-    segment->geometry = geometry;
-    segment->header = (struct header *)(void *)base;
-    segment->slots = (struct slot *)(void *)(base + geometry.slots_offset);
-    segment->slabs = (struct slab *)(void *)(base + geometry.slab_table_offset);
-    segment->states = (uint64_t *)(void *)(base + geometry.state_table_offset);
-    segment->slot_count = geometry.slots;
-    segment->slab_count = geometry.slabs;
-    segment->first_granule = geometry.slabs_offset / GRANULE_BYTES;
-    segment->end_granule = segment->first_granule + geometry.slabs * SLAB_GRANULES;
-    segment->end = base + segment->end_granule * GRANULE_BYTES;
-    segment->size_bytes = geometry.size_bytes;
-    segment->device = status->st_dev;
-    segment->inode = status->st_ino;
-    segment->process_token = tks_process->token;
-    while (segment->levels < LEVELS &&
-           8ull << (LEVEL0_BITS + segment->levels) <= geometry.size_bytes)
-        segment->levels++;
-}
-
 /* Check what is at fd through a mapping of it; TKS_OK leaves it mapped in *segment. */
 static int map_checked(const struct tks_segment_options *options, int fd, const struct stat *status,
                        struct tks_segment **result)
@@ -310,8 +341,7 @@ static int map_checked(const struct tks_segment_options *options, int fd, const 
         return result_status;
     }
     fill_mapping(segment, base, status);
-    _Static_assert(sizeof(segment->name) == sizeof(options->name), "the whole name");
-    memcpy(segment->name, options->name, sizeof(segment->name));
+    name_mapping(segment, options);
     *result = segment;
     return TKS_OK;
 }

@@ -16,6 +16,8 @@
 
 #include <sys/types.h>
 
+struct tks_segment;
+
 /** What a shm:// URI asks for. */
 struct tks_segment_options {
     char name[204];
@@ -28,6 +30,14 @@ struct tks_segment_options {
     bool lock;
     bool huge;
     bool existing; /* do not create */
+    /**
+     * Called, if it is set, on a new segment that is complete but for its name: nobody else has it,
+     * so nobody sees it half filled, and a creator that is killed meanwhile leaves nothing. Members
+     * that join it leave it before the return. A status other than TKS_OK: nothing is created, and
+     * it is what tks_segment_open() returns. Another creator may win the name nevertheless.
+     */
+    int (*fill)(struct tks_segment *segment, void *arg);
+    void *fill_arg;
 };
 
 /** One mapping per segment and process, counted. */

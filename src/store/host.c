@@ -266,7 +266,7 @@ static void work(struct tks_host *host)
     int64_t next_ns = 0;
     for (;;) {
         const uint32_t calls = calls_now(header);
-        /* In this order: who was elected before it was told to stop writes a last cut. */
+        /* In this order: whoever is told to stop has been told its last generation before. */
         const bool stop = load_ordered(&host->stop) != 0;
         const uint64_t generation = __atomic_load_n(&host->generation, __ATOMIC_SEQ_CST);
         const int64_t now = clock_ns(CLOCK_MONOTONIC);

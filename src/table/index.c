@@ -24,21 +24,6 @@ static uint64_t *level_word(struct plugin *plugin, unsigned level)
     return &plugin->level[level];
 }
 
-static bool single_piece(unsigned level)
-{
-    return level_bits(level) <= PIECE_BITS;
-}
-
-static uint64_t directory_words(unsigned level)
-{
-    return 1ull << (level_bits(level) - PIECE_BITS);
-}
-
-static uint64_t piece_bytes(unsigned level)
-{
-    return (piece_heads(level) + MARKS_FOR(piece_heads(level))) * 8;
-}
-
 static bool live_piece(uint64_t granule)
 {
     return granule && granule != LEVEL_GONE;
@@ -427,11 +412,6 @@ static int move_bucket(struct tks_member *member, struct move *move, bool *done)
 }
 
 /* ---- The cursor ---------------------------------------------------------------------------- */
-
-static uint64_t cursor_word(uint64_t level, uint64_t group)
-{
-    return level | group << 8;
-}
 
 static uint64_t groups_of_level(unsigned level)
 {

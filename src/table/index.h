@@ -64,6 +64,24 @@ static inline uint64_t piece_heads(unsigned level)
     return 1ull << (level_bits(level) < PIECE_BITS ? level_bits(level) : PIECE_BITS);
 }
 
+/** Whether the level is one piece, without a directory. */
+static inline bool single_piece(unsigned level)
+{
+    return level_bits(level) <= PIECE_BITS;
+}
+
+/** Pieces of a level that has a directory, a word for each. */
+static inline uint64_t directory_words(unsigned level)
+{
+    return 1ull << (level_bits(level) - PIECE_BITS);
+}
+
+/** A piece with its marks. */
+static inline uint64_t piece_bytes(unsigned level)
+{
+    return (piece_heads(level) + MARKS_FOR(piece_heads(level))) * 8;
+}
+
 /** The mark of a head that lies in @p piece (0: in the descriptor) of @p level. */
 static inline uint64_t *mark_of(const struct tks_segment *segment, struct plugin *plugin,
                                 uint64_t piece, unsigned level, const uint64_t *head)
@@ -166,6 +184,12 @@ void tks_index_retire_levels(struct tks_member *member, struct plugin *plugin, u
 /** Recovery and audit: whether the index of @p plugin names the piece or directory. */
 bool tks_index_names_piece(const struct tks_segment *segment, struct plugin *plugin,
                            uint64_t granule);
+
+/** The word of plugin->cursor. */
+static inline uint64_t cursor_word(uint64_t level, uint64_t group)
+{
+    return level | group << 8;
+}
 
 /** Call @p visit for every piece and directory of the index. */
 void tks_index_each_piece(const struct tks_segment *segment, struct plugin *plugin,
