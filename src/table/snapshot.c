@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "memory/block.h"
 #include "memory/epoch.h"
+#include "segment/slot.h"
 
 /* A holder that shows no progress for this long has its snapshot given up by the next who wants
  * one. */
@@ -54,6 +55,12 @@ uint64_t tks_snapshot_link(const struct tks_segment *segment, uint64_t word)
     return prev && head_fingerprint(prev) == tag ? prev : 0;
 }
 
+static bool holder_lives(const struct tks_segment *segment, uint64_t word)
+{
+    return snapshot_slot(word) < segment->slot_count &&
+           tks_slot_alive(&segment->slots[snapshot_slot(word)]);
+}
+
 /* Give up another's snapshot whose holder does not move. True when the word is free now. */
 static bool displace(struct tks_member *member)
 {
@@ -63,7 +70,7 @@ static bool displace(struct tks_member *member)
         return true;
     uint64_t beat = load_ordered(&header->snapshot_beat);
     int64_t until = clock_ns(CLOCK_MONOTONIC) + STALE_MS * 1000000ll;
-    while (clock_ns(CLOCK_MONOTONIC) < until) {
+    while (clock_ns(CLOCK_MONOTONIC) < until && holder_lives(member->segment, word)) {
         if (load_ordered(&header->snapshot) != word)
             return snapshot_phase(load_ordered(&header->snapshot)) == SNAPSHOT_NONE;
         if (load_ordered(&header->snapshot_beat) != beat)

@@ -239,7 +239,8 @@ static int pass(unsigned kind)
 
 static int seam_open(void *context, const char *path, int flags, unsigned mode)
 {
-    int error = pass(SEAM_OPEN);
+    const bool writes = flags & (O_WRONLY | O_RDWR);
+    int error = pass(writes ? SEAM_OPEN : SEAM_OTHER);
     return error ? error : REAL.open(context, path, flags, mode);
 }
 

@@ -812,8 +812,9 @@ static void a_candidate_takes_over_from_a_host_that_closes(void **unused)
     (void)unused;
     place_make(&writer.place, "size=8M&interval_ms=86400000");
     pid_t pid = start(host_until_told, &writer);
-    while (!__atomic_load_n(&writer.crew->keys, __ATOMIC_SEQ_CST))
-        pause_us(500);
+    for (double until = seconds() + 20; !__atomic_load_n(&writer.crew->keys, __ATOMIC_SEQ_CST);
+         pause_us(500))
+        NEED(seconds() < until);
     tks_store *store = open_store(&writer.place);
     NEED_OK(tks_store_checkpoint(store));
     NEED(host_pid(store) == pid);
@@ -859,25 +860,32 @@ static void a_replaced_host_tells_no_failure(void **unused)
     place_drop(&place, true);
 }
 
+static int setup(void **unused)
+{
+    (void)unused;
+    seam = (struct seam){.stop_at = 0};
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_barrier_covers_what_was_written_and_cuts_are_shared),
-        cmocka_unit_test(a_barrier_with_nothing_to_write_makes_no_cut),
-        cmocka_unit_test(without_asking_it_is_written_after_the_interval),
-        cmocka_unit_test(without_checkpoint_it_is_unsupported),
-        cmocka_unit_test(increments_are_what_changed),
-        cmocka_unit_test(cuts_under_load_are_states_that_existed),
-        cmocka_unit_test(a_snapshot_of_somebody_else_is_waited_for),
-        cmocka_unit_test(disk_errors_are_told_and_survived),
-        cmocka_unit_test(the_file_becomes_a_folder),
-        cmocka_unit_test(the_folder_goes_and_comes),
-        cmocka_unit_test(a_path_that_cannot_be),
-        cmocka_unit_test(two_segments_do_not_share_a_file),
-        cmocka_unit_test(a_file_stays_small),
-        cmocka_unit_test(closing_writes_a_last_time),
-        cmocka_unit_test(a_candidate_takes_over_from_a_host_that_closes),
-        cmocka_unit_test(a_replaced_host_tells_no_failure),
+        cmocka_unit_test_setup(a_barrier_covers_what_was_written_and_cuts_are_shared, setup),
+        cmocka_unit_test_setup(a_barrier_with_nothing_to_write_makes_no_cut, setup),
+        cmocka_unit_test_setup(without_asking_it_is_written_after_the_interval, setup),
+        cmocka_unit_test_setup(without_checkpoint_it_is_unsupported, setup),
+        cmocka_unit_test_setup(increments_are_what_changed, setup),
+        cmocka_unit_test_setup(cuts_under_load_are_states_that_existed, setup),
+        cmocka_unit_test_setup(a_snapshot_of_somebody_else_is_waited_for, setup),
+        cmocka_unit_test_setup(disk_errors_are_told_and_survived, setup),
+        cmocka_unit_test_setup(the_file_becomes_a_folder, setup),
+        cmocka_unit_test_setup(the_folder_goes_and_comes, setup),
+        cmocka_unit_test_setup(a_path_that_cannot_be, setup),
+        cmocka_unit_test_setup(two_segments_do_not_share_a_file, setup),
+        cmocka_unit_test_setup(a_file_stays_small, setup),
+        cmocka_unit_test_setup(closing_writes_a_last_time, setup),
+        cmocka_unit_test_setup(a_candidate_takes_over_from_a_host_that_closes, setup),
+        cmocka_unit_test_setup(a_replaced_host_tells_no_failure, setup),
     };
     die_jump = jump;
     if (argc > 1)
