@@ -352,6 +352,9 @@ const struct tks_file_ops __wrap_tks_file_system = {
 /* Only hosts take snapshots in the tests that stop one. */
 void tks_point_reached(enum tks_point point)
 {
+    static uint64_t random;
+    if (seam.linger && point == POINT_SETTLE_BEFORE && !dice(&random, seam.linger))
+        pause_us((unsigned)dice(&random, 4000));
     if (point >= POINT_SNAPSHOT_FREE && point <= POINT_WALK_SECTION_ENDED &&
         point != POINT_WALK_COPIED)
         pass_point();
@@ -425,7 +428,7 @@ void crew_write(struct crew *crew, tks_state *state, unsigned writer)
         if (i % 8 == 0)
             write_pair(crew, state, writer);
         crew->written[writer]++;
-        if (i % 32 == 31)
+        if (i % (crew->pace ? crew->pace : 32) == 0)
             pause_us(200);
     }
 }

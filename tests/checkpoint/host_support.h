@@ -83,6 +83,7 @@ struct seam {
     int fail;         /* -errno for operations of kinds in fail_kinds */
     unsigned fail_kinds;
     uint64_t failed;
+    unsigned linger; /* tiny build: one in so many waits between the era and the mark it raises */
 };
 extern struct seam seam; /* this process's */
 extern const struct tks_file_ops __real_tks_file_system;
@@ -102,6 +103,7 @@ struct crew {
     uint32_t begun[CREW_MAX][CREW_KEYS + 1], done[CREW_MAX][CREW_KEYS + 1];
     uint64_t seed, written[CREW_MAX];
     uint32_t stop, keys; /* keys in use: grows */
+    uint32_t pace;       /* changes between two pauses, 0: 32 */
 };
 
 struct crew_marks {

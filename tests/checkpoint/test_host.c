@@ -378,12 +378,13 @@ static void increments_are_what_changed(void **unused)
 struct writer {
     struct place place;
     struct crew *crew;
-    unsigned number;
+    unsigned number, linger;
 };
 
 static int write_as_crew(void *arg)
 {
     struct writer *writer = arg;
+    seam.linger = writer->linger;
     tks_store *store = open_store(&writer->place);
     tks_state *state = open_state(store, "crew");
     crew_write(writer->crew, state, writer->number);
@@ -414,15 +415,15 @@ static int export_on_and_on(void *arg)
     return 0;
 }
 
-static void cuts_under_load_are_states_that_existed(void **unused)
+static void run_load(uint32_t keys, uint32_t pace, unsigned linger)
 {
-    struct writer writer = {.crew = shared_memory(sizeof(struct crew))};
+    struct writer writer = {.crew = shared_memory(sizeof(struct crew)), .linger = linger};
     static struct crew_marks marks;
     pid_t pids[WRITERS + 1];
     unsigned cuts = 0;
-    (void)unused;
     writer.crew->seed = test_seed();
-    writer.crew->keys = 16;
+    writer.crew->keys = keys;
+    writer.crew->pace = pace;
     place_make(&writer.place, "size=64M&interval_ms=86400000");
     tks_store *store = open_store(&writer.place);
     NEED(await_host(store, getpid(), 0));
@@ -445,6 +446,22 @@ static void cuts_under_load_are_states_that_existed(void **unused)
     NEED(flush_errors(store) == 0);
     tks_store_close(store);
     place_drop(&writer.place, true);
+}
+
+static void cuts_under_load_are_states_that_existed(void **unused)
+{
+    (void)unused;
+    run_load(16, 32, 0);
+}
+
+/* Between the era it read and the mark it raises a writer is stopped over a whole cut. */
+static void a_late_mark_is_not_missed(void **unused)
+{
+    (void)unused;
+#ifndef TKS_TEST_TINY
+    skip();
+#endif
+    run_load(CREW_KEYS, 2, 8);
 }
 
 struct holder {
@@ -876,6 +893,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(without_checkpoint_it_is_unsupported, setup),
         cmocka_unit_test_setup(increments_are_what_changed, setup),
         cmocka_unit_test_setup(cuts_under_load_are_states_that_existed, setup),
+        cmocka_unit_test_setup(a_late_mark_is_not_missed, setup),
         cmocka_unit_test_setup(a_snapshot_of_somebody_else_is_waited_for, setup),
         cmocka_unit_test_setup(disk_errors_are_told_and_survived, setup),
         cmocka_unit_test_setup(the_file_becomes_a_folder, setup),
