@@ -5,6 +5,8 @@
  *   crew   processes that write, all of them candidates; every round one is killed at a random
  *          moment, often the host, and another asks for the barrier: the file then holds what was
  *          acknowledged, nothing deleted, never b without a
+ *   pair   a host is stopped at an operation, its successor at one of its own, the first goes on,
+ *          takes the lease back and ends, then the other
  *   sweep  a host is killed, or stopped, at every file operation of four cuts (in the tiny build
  *          at the steps of its snapshots, too); another process takes over, the segment grows
  *          and is overwritten several times; the host goes on and ends in order
@@ -27,7 +29,7 @@
 
 #define TAKEOVER_SECONDS 20.0 /* far beyond what it takes on an idle machine */
 
-static double crew_seconds = 15, sweep_seconds = 25;
+static double crew_seconds = 12, sweep_seconds = 15;
 static uint64_t seed = 1;
 
 static pid_t spawn(void)
@@ -211,12 +213,45 @@ static void run_crew(void)
 #define SCENE_CUTS 4u
 #define SCENE_ENDED 7 /* exit status: there was no such operation */
 #define SCENES_AT_ONCE 60u
+#ifdef HOST_SANITIZED
+#define PAIR_ROUNDS 1
+#else
+#define PAIR_ROUNDS 3
+#endif
+
+struct written {
+    unsigned cut, keys;
+};
+
+static int take_written(void *arg, const struct tks_record *record, uint64_t hash)
+{
+    struct written *written = arg;
+    const char *value = record->value;
+    (void)hash;
+    if (record->key[0] != 'x')
+        return 0;
+    const unsigned i = (unsigned)strtoul(record->key + 1, NULL, 10);
+    NEED(record->value_len == SCENE_VALUE && value[0] == (char)(written->cut * 16 + i));
+    written->keys++;
+    return 0;
+}
+
+/* What only we write is in the file, as the barrier said. */
+static void need_written(const struct place *place, unsigned cut)
+{
+    struct written written = {cut, 0};
+    struct tks_loaded *loaded = load_file(place);
+    tks_loaded_each(loaded, take_written, &written);
+    tks_loaded_free(loaded);
+    NEED(written.keys == (cut == SCENE_CUTS ? SCENE_KEYS / 2 : SCENE_KEYS));
+}
 
 /* A full image, an increment, a full image, as it has outgrown it, an increment with deletions. */
-static void host_script(const struct place *place, uint64_t stop_at, int signal)
+static void host_script(const struct place *place, uint64_t stop_at, uint64_t stop_again,
+                        int signal)
 {
     char key[16], value[SCENE_VALUE];
-    seam = (struct seam){.stop_at = stop_at, .signal = signal};
+    seam = (struct seam){.stop_at = stop_at, .stop_again = stop_again, .signal = signal};
     tks_store *store = open_store(place);
     tks_state *state = open_state(store, "scene");
     for (unsigned cut = 1; cut <= SCENE_CUTS; cut++) {
@@ -229,6 +264,7 @@ static void host_script(const struct place *place, uint64_t stop_at, int signal)
                 NEED_OK(tks_set(state, key, value, sizeof(value)));
         }
         NEED_OK(tks_store_checkpoint(store));
+        need_written(place, cut);
     }
     tks_state_close(state);
     tks_store_close(store);
@@ -263,14 +299,38 @@ static void timed_barrier(tks_store *store)
     NEED(seconds() - began < TAKEOVER_SECONDS);
 }
 
+/* True: it was stopped, false: it has ended, in order. */
+static bool await_stop(pid_t pid)
+{
+    int status;
+    while (waitpid(pid, &status, WUNTRACED) != pid)
+        NEED(errno == EINTR);
+    NEED(!WIFEXITED(status) || WEXITSTATUS(status) == 0);
+    return WIFSTOPPED(status);
+}
+
+/* What it had done before it was stopped again comes after what we write here. */
+static void resume_host(pid_t host, tks_store *store, tks_state *state, const struct place *place)
+{
+    kill(host, SIGCONT);
+    if (!await_stop(host))
+        return;
+    NEED_OK(tks_set(state, "again", "we", 2));
+    timed_barrier(store);
+    need_same(store, place);
+    kill(host, SIGCONT);
+    NEED(reap(host) == 0);
+}
+
 static int run_scene(uint64_t stop_at, int signal)
 {
     struct place place;
     int status;
+    uint64_t random = seed + stop_at;
     place_make(&place, "size=8M&interval_ms=86400000");
     pid_t host = spawn();
     if (!host)
-        host_script(&place, stop_at, signal);
+        host_script(&place, stop_at, stop_at + 1 + dice(&random, 14), signal);
     while (waitpid(host, &status, WUNTRACED) != host)
         NEED(errno == EINTR);
     bool ended = WIFEXITED(status);
@@ -288,8 +348,7 @@ static int run_scene(uint64_t stop_at, int signal)
     need_same(store, &place);
     if (WIFSTOPPED(status)) {
         NEED(host_pid(store) == getpid());
-        kill(host, SIGCONT);
-        NEED(reap(host) == 0);
+        resume_host(host, store, state, &place);
         need_same(store, &place); /* it closed as a candidate, after its barriers */
     }
     NEED_OK(tks_set(state, "here", "we are", 6));
@@ -303,13 +362,61 @@ static int run_scene(uint64_t stop_at, int signal)
     return ended ? SCENE_ENDED : 0;
 }
 
+static void successor_script(const struct place *place, uint64_t stop_at)
+{
+    seam = (struct seam){.stop_at = stop_at, .signal = SIGSTOP};
+    tks_store *store = open_store(place);
+    tks_state *state = open_state(store, "other");
+    for (unsigned i = 0; i < 2; i++) {
+        NEED_OK(tks_set_i64(state, "here", i));
+        NEED_OK(tks_store_checkpoint(store));
+        tks_loaded_free(load_file(place));
+    }
+    tks_state_close(state);
+    tks_store_close(store);
+    _exit(0);
+}
+
+static int run_pair(uint64_t stop_at)
+{
+    struct place place;
+    char plain[400];
+    uint64_t random = seed + stop_at;
+    tks_store *store;
+    place_make(&place, "size=8M&interval_ms=86400000");
+    snprintf(plain, sizeof(plain), "shm://%s?size=8M", place.name);
+    pid_t host = spawn();
+    if (!host)
+        host_script(&place, stop_at, 0, SIGSTOP);
+    bool stopped = await_stop(host);
+    NEED_OK(tks_store_open(plain, NULL, &store));
+    if (stopped) {
+        pid_t other = spawn();
+        if (!other)
+            successor_script(&place, 1 + dice(&random, 30));
+        bool other_stopped = await_stop(other);
+        kill(host, SIGCONT);
+        NEED(reap(host) == 0);
+        tks_loaded_free(load_file(&place)); /* the other may still hold the lease */
+        if (other_stopped) {
+            kill(other, SIGCONT);
+            NEED(reap(other) == 0);
+        }
+        need_same(store, &place);
+    }
+    tks_store_close(store);
+    NEED_OK(tks_store_destroy(place.uri));
+    place_drop(&place, true);
+    return stopped ? 0 : SCENE_ENDED;
+}
+
 /* A failed scene leaves its things behind; they are removed by name. */
 static pid_t start_scene(uint64_t stop_at, int signal)
 {
     pid_t pid = spawn();
     if (pid)
         return pid;
-    _exit(run_scene(stop_at, signal));
+    _exit(signal ? run_scene(stop_at, signal) : run_pair(stop_at));
 }
 
 static void run_sweep(int signal)
@@ -369,5 +476,8 @@ int main(int argc, char **argv)
         run_sweep(SIGKILL);
     if (!*only || !strcmp(only, "stop"))
         run_sweep(SIGSTOP);
+    if (!*only || !strcmp(only, "pair"))
+        for (int i = 0; i < PAIR_ROUNDS; i++, seed++)
+            run_sweep(0);
     return 0;
 }

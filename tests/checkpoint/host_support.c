@@ -221,7 +221,8 @@ struct seam seam;
 
 static void pass_point(void)
 {
-    if (__atomic_add_fetch(&seam.points, 1, __ATOMIC_RELAXED) == seam.stop_at)
+    const uint64_t points = __atomic_add_fetch(&seam.points, 1, __ATOMIC_RELAXED);
+    if (points == seam.stop_at || points == seam.stop_again)
         syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), seam.signal);
 }
 
@@ -229,7 +230,7 @@ static int pass(unsigned kind)
 {
     pass_point();
     int fail = __atomic_load_n(&seam.fail, __ATOMIC_RELAXED);
-    if (!fail || !(seam.fail_kinds & kind))
+    if (!fail || !(seam.fail_kinds & kind) || (seam.fail_limit && seam.failed >= seam.fail_limit))
         return 0;
     __atomic_add_fetch(&seam.failed, 1, __ATOMIC_RELAXED);
     return fail;

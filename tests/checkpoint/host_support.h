@@ -77,12 +77,12 @@ void need_same(tks_store *store, const struct place *place);
 enum { SEAM_OPEN = 1, SEAM_WRITE = 2, SEAM_SYNC = 4, SEAM_RENAME = 8, SEAM_OTHER = 16 };
 
 struct seam {
-    uint64_t points;  /* file operations begun, and in the tiny build steps of snapshots */
-    uint64_t stop_at; /* 0: never */
-    int signal;       /* sent to ourselves there */
-    int fail;         /* -errno for operations of kinds in fail_kinds */
+    uint64_t points; /* file operations begun, and in the tiny build steps of snapshots */
+    uint64_t stop_at, stop_again; /* 0: never */
+    int signal;                   /* sent to ourselves there */
+    int fail;                     /* -errno for operations of kinds in fail_kinds */
     unsigned fail_kinds;
-    uint64_t failed;
+    uint64_t failed, fail_limit; /* limit 0: none */
     unsigned linger; /* tiny build: one in so many waits between the era and the mark it raises */
 };
 extern struct seam seam; /* this process's */
