@@ -213,7 +213,7 @@ static void run_crew(void)
 #define SCENE_CUTS 4u
 #define SCENE_ENDED 7 /* exit status: there was no such operation */
 #define SCENES_AT_ONCE 60u
-#ifdef HOST_SANITIZED
+#if defined(HOST_SANITIZED) || defined(TKS_TEST_TINY)
 #define PAIR_ROUNDS 1
 #else
 #define PAIR_ROUNDS 3
