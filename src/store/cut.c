@@ -12,25 +12,37 @@
 
 #define CUT_TRIES 16
 #define BUSY_NS 5000000
+/* Somebody else's snapshot, an export's, is waited for: it ends, or is given up. */
+#define BUSY_PATIENCE_NS 10000000000ll
+/* Looking for tombstones is looking at every bucket. */
+#define TIDY_NS 1000000000ll
 #define BATCH_ENOUGH (64u << 10)
 /* How large a file may be: so many times what a full image would take, and something. With the
  * increment that comes next it stays below three times. */
 #define OUTGROWN_TIMES 1.5
 #define SMALL_FILE (16u << 10)
-/* Looking at every block's state costs a few milliseconds for a million. */
+/* Looking at every block's state costs a few milliseconds for a million: now and then, and when the
+ * file has grown by a part of what it could be. */
 #define MEASURE_NS 1000000000ll
+#define GROWN_PART 16
 #define BYTES_PER_NODE_BYTE 0.75 /* of a file; what it is is known after the first image */
 
 /* ---- When ---------------------------------------------------------------------------------- */
 
+static void measured(struct tks_cutter *cutter, uint64_t nodes)
+{
+    cutter->nodes = nodes;
+    cutter->measured_ns = clock_ns(CLOCK_MONOTONIC);
+    cutter->measured_bytes = tks_writer_file_bytes(cutter->writer);
+}
+
 /* What a full image would take now, from the memory of nodes then and now. */
 static double image_estimate(struct tks_cutter *cutter)
 {
-    const int64_t now = clock_ns(CLOCK_MONOTONIC);
-    if (!cutter->measured_ns || now - cutter->measured_ns >= MEASURE_NS) {
-        cutter->nodes = tks_node_bytes(cutter->member->segment);
-        cutter->measured_ns = now;
-    }
+    const uint64_t grown = cutter->measured_bytes + cutter->nodes / GROWN_PART + SMALL_FILE / 4;
+    if (!cutter->measured_ns || tks_writer_file_bytes(cutter->writer) > grown ||
+        clock_ns(CLOCK_MONOTONIC) - cutter->measured_ns >= MEASURE_NS)
+        measured(cutter, tks_node_bytes(cutter->member->segment));
     double factor =
         cutter->image_nodes >= SMALL_FILE
             ? (double)tks_writer_image_bytes(cutter->writer) / (double)cutter->image_nodes
@@ -170,13 +182,14 @@ static int collect(struct tks_cutter *cutter, const struct tks_snapshot *snapsho
     return status;
 }
 
-/* Deletions that a snapshot saw leave an empty node, which nothing else removes. */
-static void clear_tombstones(struct tks_cutter *cutter)
+void tks_cut_tidy(struct tks_cutter *cutter)
 {
-    uint64_t made = load_relaxed(&cutter->member->segment->header->tombstones);
-    if (made == cutter->tombstones)
+    const uint64_t made = load_relaxed(&cutter->member->segment->header->tombstones);
+    const int64_t now = clock_ns(CLOCK_MONOTONIC);
+    if (made == cutter->tombstones || (cutter->tidied_ns && now - cutter->tidied_ns < TIDY_NS))
         return;
     cutter->tombstones = made;
+    cutter->tidied_ns = now;
     tks_prune_segment(cutter->member);
 }
 
@@ -189,6 +202,10 @@ static int try_cut(struct tks_cutter *cutter, bool full)
     if (status)
         return status;
     status = collect(cutter, &snapshot, full, &info);
+    /* Marks were looked at, too, that no walk came after: they mean what they say only as long as
+     * no bucket moves, and nobody moves one while the snapshot is held. */
+    if (!status && !snapshot_held(cutter->member->segment, &snapshot))
+        status = WALK_LOST;
     tks_snapshot_end(cutter->member, &snapshot);
     if (status) {
         tks_cut_abort(cutter->writer);
@@ -199,23 +216,28 @@ static int try_cut(struct tks_cutter *cutter, bool full)
         return status;
     cutter->since = snapshot.stamp;
     if (full) {
-        cutter->image_nodes = cutter->nodes = nodes;
-        cutter->measured_ns = clock_ns(CLOCK_MONOTONIC);
+        cutter->image_nodes = nodes;
+        measured(cutter, nodes);
     }
     return TKS_OK;
 }
 
+static void pause_briefly(void)
+{
+    const struct timespec pause = {0, BUSY_NS};
+    nanosleep(&pause, NULL);
+}
+
 int tks_cut_take(struct tks_cutter *cutter, bool full)
 {
-    for (int i = 0; i < CUT_TRIES; i++) {
+    const int64_t until = clock_ns(CLOCK_MONOTONIC) + BUSY_PATIENCE_NS;
+    for (int tries = 0; tries < CUT_TRIES;) {
         int status = try_cut(cutter, full || tks_writer_wants_full(cutter->writer));
-        if (status != TKS_BUSY && status != WALK_LOST && status != TKS_EVICTED) {
-            if (!status)
-                clear_tombstones(cutter);
+        if (status != TKS_BUSY && status != WALK_LOST && status != TKS_EVICTED)
             return status;
-        }
-        const struct timespec pause = {0, BUSY_NS};
-        nanosleep(&pause, NULL);
+        if (status != TKS_BUSY || clock_ns(CLOCK_MONOTONIC) > until)
+            tries++;
+        pause_briefly();
     }
     return tks_fail(TKS_BUSY, "segment \"%s\": no consistent cut in %d attempts",
                     cutter->member->segment->name, CUT_TRIES);

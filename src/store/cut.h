@@ -16,8 +16,10 @@ struct tks_cutter {
     uint64_t since;       /* stamp of the snapshot of the last cut written */
     uint64_t tombstones;  /* the header's count when tombstones were last cleared away */
     uint64_t image_nodes; /* bytes of nodes when the full image was taken */
+    int64_t tidied_ns;
     int64_t measured_ns;
-    uint64_t nodes; /* bytes of nodes when last measured */
+    uint64_t nodes;          /* bytes of nodes when last measured */
+    uint64_t measured_bytes; /* of the file then */
 };
 
 /** Whether the next cut should be a full image: none yet, or the increments have outgrown it. */
@@ -31,5 +33,9 @@ bool tks_cut_is_due(const struct tks_cutter *cutter, uint64_t since);
  * could be completed), a status of the writer, TKS_CORRUPT.
  */
 int tks_cut_take(struct tks_cutter *cutter, bool full);
+
+/** Now and then, outside any section: remove the empty nodes that deletions leave which a snapshot
+ * saw; nothing else does. */
+void tks_cut_tidy(struct tks_cutter *cutter);
 
 #endif

@@ -82,22 +82,30 @@ static void wait_for_call(struct header *header, uint32_t calls, int64_t ns)
         syscall(SYS_futex, calls_word(header), FUTEX_WAIT, calls, &timeout, NULL, 0);
 }
 
-static void raise_word(uint64_t *word, uint64_t value)
+/* False: it was as large already. */
+static bool raise_word(uint64_t *word, uint64_t value)
 {
     for (;;) { /* every lost race was won by a larger value */
         uint64_t now = load_ordered(word);
-        if (now >= value || compare_and_swap(word, now, value))
-            return;
+        if (now >= value)
+            return false;
+        if (compare_and_swap(word, now, value))
+            return true;
     }
 }
 
 /* ---- The lease ----------------------------------------------------------------------------- */
 
+static bool holds_lease(const struct tks_host *host, uint64_t generation)
+{
+    return load_ordered(&header_of(host)->lease) ==
+           lease_word(generation, (unsigned)load_relaxed(&host->slot_and_1));
+}
+
 static bool still_host(void *arg)
 {
     const struct tks_host *host = arg;
-    return load_ordered(&header_of(host)->lease) ==
-           lease_word(host->writing, (unsigned)load_relaxed(&host->slot_and_1));
+    return holds_lease(host, host->writing);
 }
 
 static void set_generation(struct tks_host *host, uint64_t generation)
@@ -180,6 +188,10 @@ static int begin_writing(struct tks_host *host, uint64_t generation)
     int status = TKS_OK;
     if (!host->cutter.member)
         status = tks_member_join(host->segment, SLOT_VISITOR, &host->cutter.member);
+    /* The host before us may have been killed in a snapshot: without it ours need not wait until
+     * that one counts as given up. */
+    if (!status)
+        tks_recover_dead(host->cutter.member);
     if (!status && !host->lock)
         status = tks_path_lock(&tks_file_system, host->options.path, identity.uuid, &host->lock);
     if (!status)
@@ -233,15 +245,20 @@ static void flush(struct tks_host *host, uint64_t generation)
     int status = host->writing == generation ? TKS_OK : begin_writing(host, generation);
     if (!status)
         status = cut_if_due(host);
+    /* What fails for a host that was replaced is nobody's failure: the next one is at it. */
+    if (status && !holds_lease(host, generation))
+        status = TKS_REPLACED;
     if (status == TKS_OK) {
-        raise_word(&header->flush_done, asked);
+        if (raise_word(&header->flush_done, asked))
+            call_all(header);
+        tks_cut_tidy(&host->cutter);
     } else if (status == TKS_REPLACED) {
         stop_writing(host);
         compare_and_swap(&host->generation, generation, 0);
     } else {
         say(host, status, asked);
+        call_all(header);
     }
-    call_all(header);
 }
 
 /* ---- The writer's thread ------------------------------------------------------------------- */
@@ -311,12 +328,13 @@ int tks_host_start(struct tks_segment *segment, const struct checkpoint_options 
     int error = tks_thread_start(&host->thread, options->cpu, write_checkpoints, host);
     if (error) {
         free(host);
-        return error == EINVAL ? tks_fail(TKS_INVALID,
-                                          "URI parameter snapshot_cpu=%d: there is no "
-                                          "such CPU for this process",
-                                          options->cpu)
-                               : tks_fail_errno(error, "cannot start a thread for segment \"%s\"",
-                                                segment->name);
+        return error == EINVAL && options->cpu != NO_CPU
+                   ? tks_fail(TKS_INVALID,
+                              "URI parameter snapshot_cpu=%d: there is no "
+                              "such CPU for this process",
+                              options->cpu)
+                   : tks_fail_errno(error, "cannot start a thread for segment \"%s\"",
+                                    segment->name);
     }
     *result = host;
     return TKS_OK;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "memory/block.h"
 #include "memory/epoch.h"
+#include "segment/slot.h"
 
 /* A holder that shows no progress for this long has its snapshot given up by the next who wants
  * one. */
@@ -56,9 +57,15 @@ uint64_t tks_snapshot_link(const struct tks_segment *segment, uint64_t word)
     return prev && head_fingerprint(prev) == tag ? prev : 0;
 }
 
+static bool holder_lives(const struct tks_segment *segment, uint64_t word)
+{
+    return snapshot_slot(word) < segment->slot_count &&
+           tks_slot_alive(&segment->slots[snapshot_slot(word)]);
+}
+
 /*
- * Wait for another's snapshot to end, and give it up when its holder does not move. True when the
- * word was free.
+ * Wait for another's snapshot to end, and give it up when its holder is dead or does not move. True
+ * when the word was free.
  */
 static bool displace(struct tks_member *member)
 {
@@ -75,7 +82,7 @@ static bool displace(struct tks_member *member)
             seen = word;
             beat = load_ordered(&header->snapshot_beat);
             moved = now;
-        } else if (now - moved >= STALE_MS * 1000000ll) {
+        } else if (now - moved >= STALE_MS * 1000000ll || !holder_lives(member->segment, word)) {
             return compare_and_swap(&header->snapshot, word, 0);
         }
         const struct timespec pause = {0, 1000000};
