@@ -23,7 +23,8 @@
 #define LOOK_NS 200000000ll
 #define STALE_NS 2000000000ll
 #define WAIT_NS 100000000ll
-#define LOWEST_PRIORITY 19
+/* A tenth of the weight of an ordinary thread: somebody may be waiting for the cut. */
+#define LOW_PRIORITY 10
 
 struct tks_host {
     struct tks_segment *segment;
@@ -173,7 +174,7 @@ static void stop_writing(struct tks_host *host)
 /* A writer for the generation we were elected for. */
 static int begin_writing(struct tks_host *host, uint64_t generation)
 {
-    const struct header *header = header_of(host);
+    struct header *header = header_of(host);
     const struct tks_checkpoint_identity identity = {{header->identity[0], header->identity[1]},
                                                      generation};
     int status = TKS_OK;
@@ -185,7 +186,10 @@ static int begin_writing(struct tks_host *host, uint64_t generation)
         status =
             tks_writer_clear_leftovers(&tks_file_system, host->options.path, &identity, host->lock);
     host->writing = generation;
-    store_release(&header_of(host)->path_hash, path_hash(&host->options));
+    if (load_ordered(&header->path_hash) != path_hash(&host->options)) {
+        store_release(&header->flush_stamp, 0); /* of another file */
+        store_release(&header->path_hash, path_hash(&host->options));
+    }
     if (!status)
         status = tks_writer_open(&tks_file_system, host->options.path, &identity, still_host, host,
                                  &host->cutter.writer);
@@ -273,7 +277,7 @@ static void *write_checkpoints(void *arg)
     struct tks_host *host = arg;
     tks_thread_enter();
     /* In Linux a nice value is a thread's. Refused or not, the cuts are the same. */
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOWEST_PRIORITY);
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOW_PRIORITY);
     work(host);
     stop_writing(host);
     if (host->cutter.member)
