@@ -106,7 +106,8 @@ static int look(struct tks_session *session, const struct tks_name *name, struct
     if (tks_unlikely(!node_find(member->segment, session->plugin, name, &view->found)))
         return section_intact(member) ? tks_session_damage(session) : VIEW_AGAIN;
     if (tks_unlikely(!word_settled(member->segment, view->found.word))) {
-        tks_settle_bucket(member, session->plugin, &view->found.place, view->found.word);
+        tks_settle_bucket(member, session->plugin, &view->found.place, view->found.word,
+                          name->hash);
         return VIEW_AGAIN;
     }
     const uint64_t *entry = view->found.entry;

@@ -163,6 +163,44 @@ static int collect_plugin(void *arg, struct plugin *plugin, uint64_t granule)
     return status;
 }
 
+/* ---- Those who are stopped ----------------------------------------------------------------- */
+
+/* The bucket that a slot's log names, as the snapshot sees it. */
+static int write_logged(struct collection *collection, const struct slot *slot, enum pin hash)
+{
+    const struct tks_segment *segment = collection->cutter->member->segment;
+    struct plugin *plugin = tks_registry_plugin(segment, load_acquire(&slot->words[LOG_PLUGIN]));
+    const uint64_t logged = load_acquire(&slot->words[hash]);
+    if (!plugin || !logged)
+        return TKS_OK;
+    collection->name_len = tks_registry_name(plugin, collection->name);
+    return write_run(collection, plugin, tks_changes_around(plugin, logged));
+}
+
+/*
+ * A settler that read an era, was stopped, and was evicted so that this snapshot could begin, may
+ * raise its mark and settle whenever it comes back: under an era that no later cut looks for. Its
+ * log says where. Visited now, its node is found: settled by then, or settled by the walk, which
+ * raises the mark itself. This comes before the marks are looked at: who is not seen stopped here
+ * has raised its mark. Sections that are open began after the snapshot's era.
+ */
+static int collect_stopped(struct collection *collection)
+{
+    const struct tks_segment *segment = collection->cutter->member->segment;
+    const uint64_t high_water = load_acquire(&segment->header->slot_high_water);
+    int status = TKS_OK;
+    for (uint64_t i = 0; !status && i < high_water && i < segment->slot_count; i++) {
+        const struct slot *slot = &segment->slots[i];
+        const uint64_t section = load_ordered(&slot->section);
+        if (section == SECTION_IDLE || section & 1)
+            continue;
+        status = write_logged(collection, slot, LOG_HASH);
+        if (!status)
+            status = write_logged(collection, slot, LOG_MOVE_HASH);
+    }
+    return status;
+}
+
 /* ---- Taking -------------------------------------------------------------------------------- */
 
 static int collect(struct tks_cutter *cutter, const struct tks_snapshot *snapshot, bool full,
@@ -175,6 +213,8 @@ static int collect(struct tks_cutter *cutter, const struct tks_snapshot *snapsho
     info->stamp = snapshot->stamp;
     collection.to_wall_ms = info->wall_ms - collection.now_ms;
     int status = tks_cut_begin(cutter->writer, full);
+    if (!status && !full)
+        status = collect_stopped(&collection);
     if (!status)
         status = tks_registry_each(cutter->member->segment, collect_plugin, &collection);
     free(collection.batch.bytes);

@@ -98,3 +98,10 @@ int tks_changes_next(struct tks_changes *changes, struct tks_run *run)
     }
     return TKS_OK;
 }
+
+struct tks_run tks_changes_around(struct plugin *plugin, uint64_t hash)
+{
+    const uint64_t base = load_acquire(&plugin->base);
+    const uint64_t width = last_in_range(base < LEVELS ? (unsigned)base : 0);
+    return (struct tks_run){hash & ~width, hash | width};
+}

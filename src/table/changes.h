@@ -25,4 +25,7 @@ struct tks_run {
  */
 int tks_changes_next(struct tks_changes *changes, struct tks_run *run);
 
+/** The range that @p hash lies in: what one mark stands for, or more. */
+struct tks_run tks_changes_around(struct plugin *plugin, uint64_t hash);
+
 #endif

@@ -15,12 +15,15 @@
 #define GRACE_ROUNDS 100000
 
 void tks_settle_bucket(struct tks_member *member, struct plugin *plugin,
-                       const struct tks_place *place, uint64_t word)
+                       const struct tks_place *place, uint64_t word, uint64_t hash)
 {
     struct tks_segment *segment = member->segment;
     struct tks_block_ref ref = {0};
     if (head_names_block(word) && !tks_block_find(segment, head_granule(word), &ref))
         return;
+    /* For whoever takes a cut while we are stopped in here (store/cut.c). */
+    pin_store(member, LOG_PLUGIN, (uint64_t)((const char *)plugin - segment->base) / GRANULE_BYTES);
+    pin_store(member, LOG_HASH, hash);
     pin_store(member, PIN_PIECE, place->piece ? pin_word(place->piece, 0) : 0);
     pin_store(member, PIN_BLOCK, ref.granule ? pin_word(ref.granule, ref.index) : 0);
     tks_point(POINT_BUCKET_PINNED);

@@ -81,11 +81,11 @@ static inline bool word_settled(const struct tks_segment *segment, uint64_t word
 }
 
 /**
- * Settle the bucket at @p place, which reads @p word, pinning what is needed. Inside a section. The
- * caller looks again afterwards, whatever came of it.
+ * Settle the bucket at @p place, that of @p hash, which reads @p word, pinning what is needed.
+ * Inside a section. The caller looks again afterwards, whatever came of it.
  */
 void tks_settle_bucket(struct tks_member *member, struct plugin *plugin,
-                       const struct tks_place *place, uint64_t word);
+                       const struct tks_place *place, uint64_t word, uint64_t hash);
 
 /** The link that a node replacing @p word must carry. @p word is settled, its block pinned. */
 uint64_t tks_snapshot_link(const struct tks_segment *segment, uint64_t word);

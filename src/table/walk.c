@@ -164,14 +164,14 @@ static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch, size_t *n
         enum tks_resolved resolved =
             tks_snapshot_resolve(segment, now, walk->snapshot->stamp, &word);
         if (resolved == RESOLVED_UNSETTLED) {
-            tks_settle_bucket(member, walk->plugin, &place, now);
+            tks_settle_bucket(member, walk->plugin, &place, now, walk->position);
             return STEP_AGAIN;
         }
         if (resolved == RESOLVED_NOTHING)
             word = 0;
         status = resolved == RESOLVED_LOST ? WALK_LOST : STEP_DONE;
     } else if (!word_settled(segment, word)) {
-        tks_settle_bucket(member, walk->plugin, &place, word);
+        tks_settle_bucket(member, walk->plugin, &place, word, walk->position);
         return STEP_AGAIN;
     }
     if (status == STEP_DONE)
