@@ -181,7 +181,7 @@ static void stop_writing(struct tks_host *host)
 /* A writer for the generation we were elected for. */
 static int begin_writing(struct tks_host *host, uint64_t generation)
 {
-    const struct header *header = header_of(host);
+    struct header *header = header_of(host);
     const struct tks_checkpoint_identity identity = {{header->identity[0], header->identity[1]},
                                                      generation};
     int status = TKS_OK;
@@ -197,7 +197,10 @@ static int begin_writing(struct tks_host *host, uint64_t generation)
         status =
             tks_writer_clear_leftovers(&tks_file_system, host->options.path, &identity, host->lock);
     host->writing = generation;
-    store_release(&header_of(host)->path_hash, path_hash(&host->options));
+    if (load_ordered(&header->path_hash) != path_hash(&host->options)) {
+        store_release(&header->flush_stamp, 0); /* of another file */
+        store_release(&header->path_hash, path_hash(&host->options));
+    }
     if (!status)
         status = tks_writer_open(&tks_file_system, host->options.path, &identity, still_host, host,
                                  &host->cutter.writer);

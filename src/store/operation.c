@@ -59,7 +59,10 @@ static inline void attempt_init(struct attempt *attempt, struct tks_session *ses
     attempt->session = session;
     attempt->operation = operation;
     /* What an overwrite took that turned out not to be plain. */
-    attempt->entry = pin_granule(load_relaxed(&session->member->slot->words[PIN_NEW_ENTRY]));
+    const uint64_t *log = &session->member->slot->words[PIN_NEW_ENTRY];
+    const uint64_t taken = session->member->taken;
+    session->member->taken = 0;
+    attempt->entry = taken && pin_granule(load_relaxed(log)) == taken ? taken : 0;
     attempt->vector = attempt->old_node = attempt->new_count = 0;
     attempt->expelled = 0;
     attempt->built = attempt->careful = attempt->tombstone = attempt->inserted = false;

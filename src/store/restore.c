@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -185,26 +186,29 @@ static bool file_changed(const struct tks_file_ops *ops, const char *path, int f
            now.device != then.device || now.bytes != tks_loaded_info(loaded)->file_bytes;
 }
 
+/* 0 or an errno. A name that exists is of this very millisecond: a racing creator's, of the same
+ * file. */
+static int link_as(const char *path, const char *other)
+{
+    return link(path, other) && errno != EEXIST ? errno : 0;
+}
+
 /*
  * Keep a damaged file under another name. The folder is synced with the rename that gives PATH to
  * the next file, and not before.
  */
 static void keep_evidence(const struct filling *filling, char *text, size_t room)
 {
-    const char *path = filling->restore->path;
-    size_t bytes = strlen(path) + 64;
-    char *kept = malloc(bytes);
-    int error = kept ? 0 : ENOMEM;
-    if (kept)
-        snprintf(kept, bytes, "%s.damaged-%lld", path, (long long)filling->now_ms);
-    /* A name that exists is of this very millisecond: a racing creator's, of the same file. */
-    if (kept && link(path, kept) && errno != EEXIST)
-        error = errno;
+    char kept[PATH_MAX], reason[96];
+    int bytes = snprintf(kept, sizeof(kept), "%s.damaged-%lld", filling->restore->path,
+                         (long long)filling->now_ms);
+    int error = bytes < PATH_MAX ? link_as(filling->restore->path, kept) : ENAMETOOLONG;
     if (!error)
-        snprintf(text, room, "kept as \"%s\"", kept);
+        snprintf(text, room, "the file is kept with .damaged-%lld after its name",
+                 (long long)filling->now_ms);
     else
-        snprintf(text, room, "the damaged file could not be kept: %s", strerrordesc_np(error));
-    free(kept);
+        snprintf(text, room, "the damaged file could not be kept: %s",
+                 strerror_r(error, reason, sizeof(reason)));
 }
 
 static void describe(struct filling *filling)
@@ -218,7 +222,7 @@ static void describe(struct filling *filling)
     restore->warning[0] = 0;
     if (!info->damaged)
         return;
-    char kept[256];
+    char kept[160];
     keep_evidence(filling, kept, sizeof(kept));
     int used = snprintf(restore->warning, sizeof(restore->warning), "%.200s", info->warning);
     snprintf(restore->warning + used, sizeof(restore->warning) - (size_t)used, "; %s", kept);

@@ -33,6 +33,14 @@
 #define MANY_KEYS 200000u
 #define MANY_PLUGINS 3000u
 #endif
+/* A child of a process that was allocating in another thread cannot allocate there. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FORKS_WITH_THREADS 0
+#elif defined(__has_feature)
+#define FORKS_WITH_THREADS !(__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define FORKS_WITH_THREADS 1
+#endif
 #define HOUR_MS 3600000ll
 #define NOBODY_CUTS "&interval_ms=86400000"
 
@@ -146,7 +154,8 @@ static int by_plugin_and_hash(const void *a, const void *b)
 static void write_cut(struct tks_writer *writer, struct sample *sample, bool full)
 {
     uint64_t highest = sample->highest;
-    qsort(sample->items, sample->count, sizeof(*sample->items), by_plugin_and_hash);
+    if (sample->count)
+        qsort(sample->items, sample->count, sizeof(*sample->items), by_plugin_and_hash);
     assert_int_equal(tks_cut_begin(writer, full), TKS_OK);
     for (size_t i = 0; i < sample->count; i++) {
         const struct item *item = &sample->items[i];
@@ -588,9 +597,11 @@ static void a_restored_store_is_like_any_other(void **state)
         tks_state *handle = open_state(store, "plugin");
         plugin = ((struct shm_state *)(void *)handle)->session.plugin;
         uint64_t base = plugin->base;
+        assert_false(index_moving(plugin));
         tks_state_close(handle);
         use_all(store, &sample, counts[i] * 5);
-        assert_true(plugin->base > base || counts[i] < 100); /* it has grown */
+        /* It grows, or has grown. */
+        assert_true(plugin->base > base || plugin->level[base + 1] || counts[i] < 100);
         end_store(store);
         drop(&sample);
     }
@@ -790,10 +801,10 @@ static void a_lost_cut_is_a_warning_and_the_file_is_kept(void **state)
     const struct header *header = segment_of(store)->header;
     char kept[128];
     assert_int_equal(files_like(".damaged-*", kept), 1);
-    if (!strstr(tks_last_error(), "damaged") || !strstr(tks_last_error(), kept))
+    if (!strstr(tks_last_error(), "damaged") || !strstr(tks_last_error(), kept + strlen(path)))
         fail_msg("no warning: \"%s\"", tks_last_error());
     assert_int_equal(header->restored_damaged, 1);
-    assert_non_null(strstr(header->restored_text, "damaged"));
+    assert_non_null(strstr(header->restored_text, kept + strlen(path)));
     assert_int_equal(header->restored_entries, 100);
     audit(store, &first, 0);
     verify(store, &first);
@@ -1119,20 +1130,22 @@ static void threads_and_children_open_at_once(void **state)
     for (unsigned round = 0; round < 4; round++) {
         pthread_t threads[THREADS];
         void *problem;
-        int status = -1;
+        int status = 0;
         write_file(&sample);
         for (unsigned i = 0; i < THREADS; i++)
             assert_int_equal(pthread_create(&threads[i], NULL, open_in_thread, &sample), 0);
         usleep(round * 4000);
-        pid_t child = fork();
+        pid_t child = FORKS_WITH_THREADS ? fork() : -1;
         if (!child)
             open_in_child(&sample);
         for (unsigned i = 0; i < THREADS; i++) {
             pthread_join(threads[i], &problem);
             assert_null(problem);
         }
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_int_equal(status, 0);
+        if (FORKS_WITH_THREADS) {
+            assert_int_equal(waitpid(child, &status, 0), child);
+            assert_int_equal(status, 0);
+        }
         tks_store *store = open_store("64M");
         audit(store, &sample, 0);
         end_store(store);
