@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -65,15 +66,16 @@ uint64_t tks_thread_enter(void)
     return tks_thread_id;
 }
 
-/* Room for the deepest call plus the caller's TLS, which lies on the same mapping. */
+/* Room for the deepest call plus the program's TLS, which lies on the same mapping. A program with
+ * more of that than fits gets the default size. */
 #define STACK_BYTES (512 << 10)
 
-static int set_attributes(pthread_attr_t *attributes, int cpu)
+static int set_attributes(pthread_attr_t *attributes, size_t stack_bytes, int cpu)
 {
     sigset_t all;
     cpu_set_t cpus;
     sigfillset(&all);
-    int error = pthread_attr_setstacksize(attributes, STACK_BYTES);
+    int error = stack_bytes ? pthread_attr_setstacksize(attributes, stack_bytes) : 0;
     if (!error)
         error = pthread_attr_setsigmask_np(attributes, &all);
     if (error || cpu < 0)
@@ -83,15 +85,21 @@ static int set_attributes(pthread_attr_t *attributes, int cpu)
     return pthread_attr_setaffinity_np(attributes, sizeof(cpus), &cpus);
 }
 
-int tks_thread_start(pthread_t *thread, int cpu, void *(*run)(void *arg), void *arg)
+static int start(pthread_t *thread, size_t stack_bytes, int cpu, void *(*run)(void *arg), void *arg)
 {
     pthread_attr_t attributes;
     int error = pthread_attr_init(&attributes);
     if (error)
         return error;
-    error = set_attributes(&attributes, cpu);
+    error = set_attributes(&attributes, stack_bytes, cpu);
     if (!error)
         error = pthread_create(thread, &attributes, run, arg);
     pthread_attr_destroy(&attributes);
     return error;
+}
+
+int tks_thread_start(pthread_t *thread, int cpu, void *(*run)(void *arg), void *arg)
+{
+    int error = start(thread, STACK_BYTES, cpu, run, arg);
+    return error == EINVAL ? start(thread, 0, cpu, run, arg) : error;
 }

@@ -12,8 +12,6 @@
 
 #define CUT_TRIES 16
 #define BUSY_NS 5000000
-/* Somebody else's snapshot, an export's, is waited for: it ends, or is given up. */
-#define BUSY_PATIENCE_NS 10000000000ll
 /* Looking for tombstones is looking at every bucket. */
 #define TIDY_NS 1000000000ll
 #define BATCH_ENOUGH (64u << 10)
@@ -270,13 +268,10 @@ static void pause_briefly(void)
 
 int tks_cut_take(struct tks_cutter *cutter, bool full)
 {
-    const int64_t until = clock_ns(CLOCK_MONOTONIC) + BUSY_PATIENCE_NS;
-    for (int tries = 0; tries < CUT_TRIES;) {
+    for (int i = 0; i < CUT_TRIES; i++) {
         int status = try_cut(cutter, full || tks_writer_wants_full(cutter->writer));
         if (status != TKS_BUSY && status != WALK_LOST && status != TKS_EVICTED)
             return status;
-        if (status != TKS_BUSY || clock_ns(CLOCK_MONOTONIC) > until)
-            tries++;
         pause_briefly();
     }
     return tks_fail(TKS_BUSY, "segment \"%s\": no consistent cut in %d attempts",

@@ -85,9 +85,9 @@ static bool displace(struct tks_member *member)
             seen = word;
             beat = load_ordered(&header->snapshot_beat);
             moved = now;
-        } else if (now - moved >= STALE_MS * 1000000ll || !holder_lives(member->segment, word)) {
-            return compare_and_swap(&header->snapshot, word, 0);
         }
+        if (now - moved >= STALE_MS * 1000000ll || !holder_lives(member->segment, word))
+            return compare_and_swap(&header->snapshot, word, 0);
         const struct timespec pause = {0, 1000000};
         nanosleep(&pause, NULL);
     }

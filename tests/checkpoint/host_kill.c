@@ -29,7 +29,7 @@
 
 #define TAKEOVER_SECONDS 20.0 /* far beyond what it takes on an idle machine */
 
-static double crew_seconds = 12, sweep_seconds = 15;
+static double crew_seconds = 10, sweep_seconds = 11;
 static uint64_t seed = 1;
 
 static pid_t spawn(void)
