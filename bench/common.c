@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "report.h"
@@ -255,6 +256,40 @@ void *temp_map(size_t size)
     return memory;
 }
 
+static char temp_folder_path[96];
+
+const char *temp_folder(void)
+{
+    char path[sizeof(temp_folder_path)];
+
+    if (temp_folder_path[0] != '\0') {
+        return temp_folder_path;
+    }
+    if (strlen(options.disk) + sizeof("/tickstate-bench-XXXXXX") > sizeof(path)) {
+        die("--disk: the path is too long");
+    }
+    snprintf(path, sizeof(path), "%.60s/tickstate-bench-XXXXXX", options.disk);
+    if (mkdtemp(path) == NULL) {
+        die("no temporary folder in %s: %s", options.disk, strerror(errno));
+    }
+    memcpy(temp_folder_path, path, sizeof(path));
+    return temp_folder_path;
+}
+
+/* What is in the folder depends on where a store was interrupted. Only calls that a signal handler
+ * may make. */
+static void temp_remove_folder(void)
+{
+    pid_t child = _Fork(); /* fork() takes locks */
+
+    if (child == 0) {
+        execl("/bin/rm", "rm", "-rf", "--", temp_folder_path, (char *)NULL);
+        _exit(127);
+    }
+    while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR) {
+    }
+}
+
 /* A child inherits the list; only the process that made it removes anything. */
 static void temp_remove(void)
 {
@@ -263,6 +298,9 @@ static void temp_remove(void)
     }
     for (int i = 0; i < temp_count; i++) {
         unlink(temp_paths[i]);
+    }
+    if (temp_folder_path[0] != '\0') {
+        temp_remove_folder();
     }
 }
 
@@ -275,9 +313,10 @@ static void on_signal(int number)
 
 static void temp_start(void)
 {
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     struct sigaction action = {.sa_handler = on_signal};
 
+    sigfillset(&action.sa_mask);
     temp_owner = getpid();
     atexit(temp_remove);
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
@@ -373,6 +412,7 @@ static void print_help(const char *question)
            "  --csv FILE     also append the tables as CSV, one line per figure\n"
            "  --cpu N        the CPU that is measured (default: the last allowed one)\n"
            "  --other-cpu N  the CPU of the second process (default: the first allowed one)\n"
+           "  --disk DIR     the folder for files that must be on a disk (default: /var/tmp)\n"
            "  --help\n",
            program_name, question);
 }
@@ -398,12 +438,13 @@ static void parse_options(int argc, char **argv, const char *question)
         {"csv", required_argument, NULL, 'c'},
         {"cpu", required_argument, NULL, 'p'},
         {"help", no_argument, NULL, 'h'},
+        {"disk", required_argument, NULL, 'd'},
         {"other-cpu", required_argument, NULL, 'P'},
         {NULL, 0, NULL, 0},
     };
     int letter;
 
-    options = (struct bench_options){.cpu = -1, .other_cpu = -1};
+    options = (struct bench_options){.cpu = -1, .other_cpu = -1, .disk = "/var/tmp"};
     while ((letter = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (letter) {
         case 'r':
@@ -426,6 +467,9 @@ static void parse_options(int argc, char **argv, const char *question)
             break;
         case 'P':
             options.other_cpu = (int)parse_number(optarg);
+            break;
+        case 'd':
+            options.disk = optarg;
             break;
         case 'h':
             print_help(question);

@@ -30,6 +30,7 @@ struct bench_options {
     int other_cpu;    /* the second process of a contended run */
     const char *json; /* NULL: none */
     const char *csv;  /* NULL: none; appended to */
+    const char *disk; /* where files go that must be on a disk */
     const char *only; /* NULL: every peer, else only those whose name contains it (and flat) */
 };
 
@@ -108,6 +109,8 @@ void temp_name(char *name, size_t size, const char *what);
 void temp_register(const char *name, const char *suffix);
 /** Remove what was registered under this name now. */
 void temp_remove_named(const char *name);
+/** A folder on the disk (--disk), made when first asked for; it goes with all that is in it. */
+const char *temp_folder(void);
 /** Map a fresh, unnamed tmpfs file whose pages do not exist yet. */
 void *temp_map(size_t size);
 /** Bytes of memory that a /dev/shm file occupies. */

@@ -25,8 +25,10 @@ static tks_store *store_open(const struct peer_config *config)
     char uri[160];
     tks_store *store;
 
-    snprintf(uri, sizeof(uri), "shm://%s?size=%" PRIu64 "M&slots=16%s", config->name,
-             segment_mib(config), config->prefault ? "&prefault=1" : "");
+    /* The keeper works on the other CPU, as it would beside a pinned plugin. */
+    snprintf(uri, sizeof(uri), "shm://%s?size=%" PRIu64 "M&slots=16&snapshot_cpu=%d%s",
+             config->name, segment_mib(config), options.other_cpu,
+             config->prefault ? "&prefault=1" : "");
     if (!config->attach) {
         temp_register(config->name, "");
     }

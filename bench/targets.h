@@ -14,6 +14,10 @@
 #define METRIC_SPREAD "p99.9/p50"
 #define METRIC_OVER_OWN ">1ms own"
 #define METRIC_BYTES "bytes/key"
+#define METRIC_RAW "x raw"
+#define METRIC_SECONDS "s"
+#define METRIC_OFF "x off"
+#define METRIC_MORE "ns more"
 
 /* X(id, metric, at most) */
 #define TARGET_LIST(X)                                                                             \
@@ -30,6 +34,11 @@
     X("get-contended", METRIC_P999, 300.0)                                                         \
     X("insert-growing", METRIC_P999, 5000.0)                                                       \
     X("insert-over-1ms", METRIC_OVER_OWN, 0.0)                                                     \
-    X("memory", METRIC_BYTES, 220.0)
+    X("memory", METRIC_BYTES, 220.0)                                                               \
+    X("checkpoint-image", METRIC_RAW, 1.4)                                                         \
+    X("checkpoint-restore", METRIC_SECONDS, 0.6)                                                   \
+    X("checkpoint-tick", METRIC_OFF, 1.3)                                                          \
+    X("checkpoint-get", METRIC_OFF, 1.3)                                                           \
+    X("checkpoint-set", METRIC_MORE, 3.0)
 
 #endif

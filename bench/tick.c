@@ -3,9 +3,7 @@
  * How long does a tick of 3 gets and 1 set take, alone and while another process overwrites the
  * same 16 keys as fast as it can?
  *
- * Every tick is timed by two stamps around it; in runs of their own, every get by two stamps around
- * the get. Blocks in which the scheduler took this CPU are dropped and repeated. Percentiles are
- * those of a round, the table shows their medians over the rounds.
+ * Percentiles are those of a round, the table shows their medians over the rounds.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -17,18 +15,13 @@
 #include "report.h"
 #include "subject.h"
 #include "targets.h"
+#include "ticks.h"
 
 #define KEYS 16
-#define GETS 3
 #define SAMPLES 200000
-#define TICKS_PER_BLOCK 500
-#define BLOCK_NS 2e6
 
 struct runner {
-    const struct peer *peer;
-    const char *label;
-    void *handle;
-    char *prepared;        /* or NULL: by string */
+    struct ticker ticker;
     struct helper *helper; /* or NULL: one process only */
     bool judged;
 };
@@ -46,138 +39,14 @@ struct result {
 
 static char *keys;
 static uint32_t *samples;
-static unsigned char new_value[VALUE_LEN];
-
-/* ---- A tick ------------------------------------------------------------------------------ */
-
-struct tick_keys {
-    unsigned index[GETS + 1];
-};
-
-static void choose(struct tick_keys *tick)
-{
-    static struct random_state random = {7};
-
-    for (unsigned i = 0; i <= GETS; i++) {
-        tick->index[i] = (unsigned)random_below(&random, KEYS);
-    }
-}
-
-static inline int get_one(const struct runner *runner, unsigned index, unsigned char *buf)
-{
-    const struct peer *peer = runner->peer;
-    size_t len;
-    int status;
-
-    if (runner->prepared != NULL) {
-        status = peer->get_prepared(runner->handle, runner->prepared + index * peer->prepared_size,
-                                    buf, VALUE_CAP, &len);
-    } else {
-        status = peer->get(runner->handle, keys + index * KEY_STRIDE, buf, VALUE_CAP, &len);
-    }
-    USE_VALUE(buf);
-    return status;
-}
-
-static inline int set_one(const struct runner *runner, unsigned index)
-{
-    const struct peer *peer = runner->peer;
-
-    if (runner->prepared != NULL) {
-        return peer->set_prepared(runner->handle, runner->prepared + index * peer->prepared_size,
-                                  new_value, VALUE_LEN);
-    }
-    return peer->set(runner->handle, keys + index * KEY_STRIDE, new_value, VALUE_LEN);
-}
-
-static uint32_t interval(uint64_t began)
-{
-    uint64_t ticks = timer_now() - began;
-
-    return ticks < UINT32_MAX ? (uint32_t)ticks : UINT32_MAX;
-}
-
-/* Returns how many samples it wrote. */
-typedef size_t tick_fn(const struct runner *runner, const struct tick_keys *tick, uint32_t *out,
-                       int *bad);
-
-static size_t time_tick(const struct runner *runner, const struct tick_keys *tick, uint32_t *out,
-                        int *bad)
-{
-    unsigned char buf[VALUE_CAP] __attribute__((aligned(64)));
-    uint64_t began = timer_now();
-
-    *bad |= runner->peer->tick_begin(runner->handle);
-    for (unsigned i = 0; i < GETS; i++) {
-        *bad |= get_one(runner, tick->index[i], buf);
-    }
-    *bad |= set_one(runner, tick->index[GETS]);
-    *bad |= runner->peer->tick_end(runner->handle);
-    *out = interval(began);
-    return 1;
-}
-
-static size_t time_gets(const struct runner *runner, const struct tick_keys *tick, uint32_t *out,
-                        int *bad)
-{
-    unsigned char buf[VALUE_CAP] __attribute__((aligned(64)));
-
-    *bad |= runner->peer->tick_begin(runner->handle);
-    for (unsigned i = 0; i < GETS; i++) {
-        uint64_t began = timer_now();
-        *bad |= get_one(runner, tick->index[i], buf);
-        out[i] = interval(began);
-    }
-    *bad |= set_one(runner, tick->index[GETS]);
-    *bad |= runner->peer->tick_end(runner->handle);
-    return GETS;
-}
 
 /* ---- Runs -------------------------------------------------------------------------------- */
-
-static size_t run_block(const struct runner *runner, tick_fn *run, uint32_t *out, size_t room)
-{
-    static struct tick_keys ticks[TICKS_PER_BLOCK];
-    uint64_t limit = timer_now() + timer_ticks(BLOCK_NS);
-    size_t n = 0;
-    int bad = 0;
-
-    for (unsigned i = 0; i < TICKS_PER_BLOCK; i++) {
-        choose(&ticks[i]);
-    }
-    for (unsigned i = 0; i < TICKS_PER_BLOCK && n + GETS <= room; i++) {
-        n += run(runner, &ticks[i], out + n, &bad);
-        if (timer_now() > limit) {
-            break;
-        }
-    }
-    if (bad != 0) {
-        die("%s: a tick failed (%d)", runner->label, bad);
-    }
-    return n;
-}
-
-static size_t collect(const struct runner *runner, tick_fn *run, struct block_count *count)
-{
-    size_t wanted = options.quick ? SAMPLES / 100 : SAMPLES;
-    double until = seconds_now() + (options.quick ? 0.05 : 1.0);
-    struct block_guard guard;
-    size_t n = 0;
-
-    run_block(runner, run, samples, wanted);
-    while (n + GETS <= wanted && seconds_now() < until) {
-        size_t more;
-        block_begin(&guard);
-        more = run_block(runner, run, samples + n, wanted - n);
-        n += block_end(&guard, count) ? more : 0;
-    }
-    return n;
-}
 
 static void measure(const struct runner *runner, tick_fn *run, struct outcome *outcome,
                     unsigned round)
 {
-    size_t n = collect(runner, run, &outcome->count);
+    size_t n = ticks_collect(&runner->ticker, run, samples, options.quick ? SAMPLES / 100 : SAMPLES,
+                             options.quick ? 0.05 : 1.0, &outcome->count);
     struct percentiles found = percentiles_of(samples, n);
 
     outcome->p50[round] = found.p50;
@@ -233,7 +102,7 @@ static void report(const char *work, const struct runner *runner, const struct o
                            (double)(outcome->count.kept + outcome->count.dropped),
                        outcome->others[0] > 0 ? middle(outcome->others) : NAN};
 
-    report_row(work, runner->label, values, runner->judged ? target : NULL);
+    report_row(work, runner->ticker.label, values, runner->judged ? target : NULL);
 }
 
 static void report_all(const struct runner *runners, size_t n, const struct result *results)
@@ -288,17 +157,10 @@ static const struct peer peer_nothing = {
     .tick_end = peer_tick_nothing,
 };
 
-static void prepare_all(struct runner *runner)
+static struct runner make_runner(const struct peer *peer)
 {
-    size_t size = runner->peer->prepared_size;
-
-    runner->prepared = allocate(size * KEYS);
-    for (unsigned i = 0; i < KEYS; i++) {
-        if (runner->peer->prepare(runner->handle, keys + i * KEY_STRIDE,
-                                  runner->prepared + i * size) != 0) {
-            die("%s: a key could not be prepared", runner->label);
-        }
-    }
+    return (struct runner){
+        .ticker = {.peer = peer, .label = peer->label, .keys = keys, .key_count = KEYS}};
 }
 
 /* Every helper is forked before any store is open. */
@@ -307,9 +169,9 @@ static size_t make_runners(struct runner *runners)
     const struct peer *const *peers = peers_available();
     size_t n = 0;
 
-    runners[n++] = (struct runner){.peer = &peer_nothing, .label = peer_nothing.label};
+    runners[n++] = make_runner(&peer_nothing);
     for (size_t i = 0; peers[i] != NULL; i++) {
-        struct runner runner = {.peer = peers[i], .label = peers[i]->label};
+        struct runner runner = make_runner(peers[i]);
         if (peers[i]->traits & PEER_PROCESSES) {
             runner.helper = helper_fork(peers[i], keys, KEYS);
         }
@@ -323,12 +185,12 @@ static void open_store(struct runner *runner)
     char name[64];
     struct peer_config config = {.name = name, .keys = KEYS, .prefault = true};
 
-    if (runner->peer->open == NULL) {
+    if (runner->ticker.peer->open == NULL) {
         return;
     }
-    temp_name(name, sizeof(name), runner->peer->name);
-    runner->handle = runner->peer->open(&config);
-    peer_fill(runner->peer, runner->handle, keys, KEYS);
+    temp_name(name, sizeof(name), runner->ticker.peer->name);
+    runner->ticker.handle = runner->ticker.peer->open(&config);
+    peer_fill(runner->ticker.peer, runner->ticker.handle, keys, KEYS);
     if (runner->helper != NULL) {
         helper_attach(runner->helper, name);
     }
@@ -341,12 +203,12 @@ static size_t open_stores(struct runner *runners, size_t n)
         open_store(&runners[i]);
     }
     for (size_t i = 0; i < n; i++) {
-        if (runners[i].peer == &peer_tickstate) {
+        if (runners[i].ticker.peer == &peer_tickstate) {
             memmove(&runners[i + 1], &runners[i], (n - i) * sizeof(runners[0]));
-            runners[i].label = "tickstate prepared";
-            runners[i + 1].label = "tickstate by string";
+            runners[i].ticker.label = "tickstate prepared";
+            runners[i + 1].ticker.label = "tickstate by string";
             runners[i].judged = runners[i + 1].judged = true;
-            prepare_all(&runners[i]);
+            ticker_prepare(&runners[i].ticker);
             return n + 1;
         }
     }
@@ -356,13 +218,13 @@ static size_t open_stores(struct runner *runners, size_t n)
 static void close_stores(struct runner *runners, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (runners[i].peer->close == NULL || runners[i].prepared != NULL) {
+        if (runners[i].ticker.peer->close == NULL || runners[i].ticker.prepared != NULL) {
             continue;
         }
         if (runners[i].helper != NULL) {
             helper_end(runners[i].helper);
         }
-        runners[i].peer->close(runners[i].handle);
+        runners[i].ticker.peer->close(runners[i].ticker.handle);
     }
 }
 

@@ -36,6 +36,10 @@ static const struct option_row option_rows[] = {
     {OPTION_SEED, "seed", "N", "of the generated stream (default 1)"},
     {OPTION_REPORT, "report", "DIR", "write report.md, report.json, latency.csv and latency.svg"},
     {OPTION_KEEP, "keep", NULL, "leave the replay's own store in place"},
+    {OPTION_CHECKPOINT, "checkpoint", "FILE", "look at this checkpoint file instead of the store"},
+    {OPTION_FROM_CHECKPOINT, "from-checkpoint", "FILE", "read this file instead of the store"},
+    {OPTION_TO_CHECKPOINT, "to-checkpoint", "FILE", "write this file instead of JSON lines"},
+    {OPTION_FORCE, "force", NULL, "replace a checkpoint file that is there"},
 };
 
 #define ROWS (sizeof(option_rows) / sizeof(option_rows[0]))
@@ -53,20 +57,29 @@ static int usage_error(const struct arguments *arguments, const char *what, cons
     return CLI_USAGE;
 }
 
+#define OPTION_WIDTH 15
+
+static int format_option(const struct option_row *row, char text[64])
+{
+    return snprintf(text, 64, "--%s %s", row->name, row->value ? row->value : "");
+}
+
 static void print_options(unsigned options)
 {
-    char left[32];
+    int width = OPTION_WIDTH;
+    char left[64];
 
+    for (size_t i = 0; i < ROWS; i++)
+        if (options & option_rows[i].bit && format_option(&option_rows[i], left) > width)
+            width = (int)strlen(left);
     printf("\nOptions:\n");
     for (size_t i = 0; i < ROWS; i++) {
-        const struct option_row *row = &option_rows[i];
-
-        if (!(options & row->bit))
+        if (!(options & option_rows[i].bit))
             continue;
-        snprintf(left, sizeof(left), "--%s %s", row->name, row->value ? row->value : "");
-        printf("  %-15s %s\n", left, row->help);
+        format_option(&option_rows[i], left);
+        printf("  %-*s %s\n", width, left, option_rows[i].help);
     }
-    printf("  %-15s %s\n", "--help", "this text");
+    printf("  %-*s %s\n", width, "--help", "this text");
 }
 
 static void print_tool_help(const struct command *commands)
@@ -186,6 +199,13 @@ static bool take_option(struct arguments *out, unsigned bit, const char *value)
         return read_text(value, &out->report_dir);
     case OPTION_KEEP:
         return out->keep = true;
+    case OPTION_CHECKPOINT:
+    case OPTION_FROM_CHECKPOINT:
+        return read_text(value, &out->checkpoint_from);
+    case OPTION_TO_CHECKPOINT:
+        return read_text(value, &out->checkpoint_to);
+    case OPTION_FORCE:
+        return out->force = true;
     default:
         return false;
     }
@@ -272,8 +292,11 @@ static int check_words(struct arguments *out)
         out->word_count--;
     }
     if (out->word_count < command->min_words)
-        return usage_error(
-            out, out->word_count == 0 ? "the key is missing" : "the value is missing", NULL);
+        return usage_error(out,
+                           !(command->options & OPTION_PLUGIN) ? "the file is missing"
+                           : out->word_count == 0              ? "the key is missing"
+                                                               : "the value is missing",
+                           NULL);
     if (out->word_count > command->max_words)
         return usage_error(out, "unexpected word", out->words[command->max_words]);
     return -1;

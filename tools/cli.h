@@ -39,6 +39,10 @@ enum cli_option {
     OPTION_SEED = 1 << 12,
     OPTION_REPORT = 1 << 13,
     OPTION_KEEP = 1 << 14,
+    OPTION_CHECKPOINT = 1 << 15, /* a checkpoint file instead of the store */
+    OPTION_FROM_CHECKPOINT = 1 << 16,
+    OPTION_TO_CHECKPOINT = 1 << 17,
+    OPTION_FORCE = 1 << 18,
 };
 
 struct arguments;
@@ -62,8 +66,10 @@ struct arguments {
     bool json;
     const char *plugin;
     bool raw;
-    int type;       /* enum tks_value_type */
-    int64_t ttl_ms; /* 0: none */
+    int type;                                    /* enum tks_value_type */
+    int64_t ttl_ms;                              /* 0: none */
+    const char *checkpoint_from, *checkpoint_to; /* files; NULL: the store, standard output */
+    bool force;
     char **words;
     int word_count;
     /* replay */
@@ -106,6 +112,18 @@ bool write_json_string(FILE *file, const char *text, size_t len);
 /** Flush stdout and turn a write error into a complaint and CLI_FAILED. */
 int finish_output(const struct arguments *arguments, int status);
 
+/* ---- progress.c: how far a long command is, and whether it shall stop --------------------- */
+
+/** From now on SIGINT and SIGTERM are noted: to stop between two entries and say how far it came.
+ */
+void catch_interrupts(void);
+bool interrupted(void);
+
+/** Show @p done of @p total (0: unknown) entries on a terminal; costs next to nothing. */
+void show_progress(const struct arguments *arguments, uint64_t done, uint64_t total);
+/** Wipe what show_progress() has drawn: complain() does it by itself. */
+void wipe_progress(void);
+
 /* ---- session.c: a store, and a plugin in it ---------------------------------------------- */
 
 struct session {
@@ -113,11 +131,28 @@ struct session {
     tks_state *state;
 };
 
-/** Open the store; with @p existing a missing one is "not found" and nothing is created. */
-int session_open(const struct arguments *arguments, bool existing, struct session *session);
+enum session_use {
+    SESSION_LOOK,   /* a missing store is "not found"; writes nothing, no checkpoint either */
+    SESSION_CHANGE, /* a missing store is "not found" */
+    SESSION_CREATE, /* a missing store is created */
+};
+
+int session_open(const struct arguments *arguments, enum session_use use, struct session *session);
 /** The same, and the state of arguments->plugin. */
-int session_open_plugin(const struct arguments *arguments, bool existing, struct session *session);
+int session_open_plugin(const struct arguments *arguments, enum session_use use,
+                        struct session *session);
 void session_close(struct session *session);
+
+/* ---- uri_text.c: parameters of store URIs, as text ---------------------------------------- */
+
+#define URI_VALUE_MAX 1024
+
+/** The last value of a parameter. 1: found, 0: it is not there, -1: malformed (tks_last_error()).
+ */
+int uri_parameter(const char *uri, const char *name, char value[URI_VALUE_MAX]);
+/** The URI without a parameter, and, unless @p value is NULL, with it again as the last one. To be
+ * freed; NULL without memory. */
+char *uri_with(const char *uri, const char *name, const char *value);
 
 /* ---- text.c ------------------------------------------------------------------------------ */
 
@@ -142,6 +177,19 @@ const char *type_name(int type);
 /** The type called @p name, or -1. */
 int type_by_name(const char *name);
 int64_t wall_clock_ms(void);
+int64_t monotonic_ns(void);
+/** "1.5 MiB" */
+#define SIZE_TEXT_MAX 32
+const char *format_size(uint64_t bytes, char text[SIZE_TEXT_MAX]);
+/** "2023-11-14 22:13:20.100 UTC" */
+#define DATE_MAX 48
+const char *format_date(int64_t ms, char text[DATE_MAX]);
+/** "3 h 12 min": two units at most. */
+#define AGE_MAX 64
+const char *format_age(int64_t ms, char text[AGE_MAX]);
+/** "1.23 µs" */
+#define DURATION_MAX 32
+const char *format_duration(uint64_t ns, char text[DURATION_MAX]);
 
 /* ---- commands ---------------------------------------------------------------------------- */
 
@@ -153,6 +201,7 @@ int command_set(const struct arguments *arguments);
 int command_del(const struct arguments *arguments);
 int command_check(const struct arguments *arguments);
 int command_checkpoint(const struct arguments *arguments);
+int command_restore(const struct arguments *arguments);
 int command_export(const struct arguments *arguments);
 int command_import(const struct arguments *arguments);
 int command_rm(const struct arguments *arguments);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli.h"
+#include "checkpoint_file.h"
 
 static json_t *check_json(const struct arguments *arguments, const struct tks_check *check)
 {
@@ -44,7 +45,11 @@ int command_check(const struct arguments *arguments)
 {
     struct tks_check check = {.size = sizeof(check)};
     struct session session;
-    int status = session_open(arguments, true, &session);
+    int status;
+
+    if (arguments->checkpoint_from)
+        return check_checkpoint_file(arguments);
+    status = session_open(arguments, SESSION_LOOK, &session);
 
     if (status != CLI_OK)
         return status;

@@ -2,13 +2,14 @@
 /*
  * import reads its input twice, first to check every line and then to store, so that a bad line
  * changes nothing and no more than one line is in memory. What cannot be read twice (a pipe) is
- * copied to an unnamed file first.
+ * copied to an unnamed file first. A checkpoint file, which its magic gives away, is read as a
+ * whole and verified instead.
  */
 #include "cli.h"
+#include "checkpoint_file.h"
 #include "record_json.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,23 +22,6 @@ struct import {
     char *plugin; /* whose state is open */
     uint64_t stored, total;
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
-
-/* Stop between two entries and say how far it came. */
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal};
-
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 static int complain_file(const struct import *import)
 {
@@ -53,12 +37,12 @@ static int spool(struct import *import)
 
     if (!copy)
         return complain_file(import);
-    while ((got = fread(buffer, 1, sizeof(buffer), import->file)) > 0 && !interrupted)
+    while ((got = fread(buffer, 1, sizeof(buffer), import->file)) > 0 && !interrupted())
         if (fwrite(buffer, 1, got, copy) != got)
             break;
-    if (ferror(import->file) || fflush(copy) != 0 || ferror(copy) || interrupted) {
+    if (ferror(import->file) || fflush(copy) != 0 || ferror(copy) || interrupted()) {
         complain(import->arguments, "%s: cannot be read: %s", import->name,
-                 interrupted ? "interrupted" : strerror(errno));
+                 interrupted() ? "interrupted" : strerror(errno));
         fclose(copy);
         return CLI_FAILED;
     }
@@ -115,20 +99,23 @@ static int open_plugin(struct import *import, const char *plugin)
     return status;
 }
 
+/* Line 0: there are none. */
 static int store_record(struct import *import, const struct tks_record *record, uint64_t line)
 {
     int status = open_plugin(import, record->plugin);
-    char thing[4096];
+    char thing[4096], where[32] = "";
 
+    show_progress(import->arguments, import->stored, import->total);
     if (status == TKS_OK)
         status = tks_put_record(import->session.state, record);
     if (status == TKS_OK) {
         import->stored++;
         return CLI_OK;
     }
-    snprintf(thing, sizeof(thing), "%s:%llu: %llu of %llu entries were stored before", import->name,
-             (unsigned long long)line, (unsigned long long)import->stored,
-             (unsigned long long)import->total);
+    if (line > 0)
+        snprintf(where, sizeof(where), ":%llu", (unsigned long long)line);
+    snprintf(thing, sizeof(thing), "%s%s: %llu of %llu entries were stored before", import->name,
+             where, (unsigned long long)import->stored, (unsigned long long)import->total);
     complain_status(import->arguments, status, thing);
     return CLI_FAILED; /* the line was found good: this is no wrong usage */
 }
@@ -155,6 +142,13 @@ static int use_line(struct import *import, const char *line, size_t len, uint64_
     return status;
 }
 
+static int complain_interrupted(const struct import *import)
+{
+    complain(import->arguments, "%s: interrupted, %llu entries were stored", import->name,
+             (unsigned long long)import->stored);
+    return CLI_FAILED;
+}
+
 static int each_line(struct import *import, record_user *use)
 {
     uint64_t number = 0;
@@ -163,14 +157,11 @@ static int each_line(struct import *import, record_user *use)
     ssize_t len;
     int status = CLI_OK;
 
-    while (status == CLI_OK && !interrupted && (len = getline(&line, &room, import->file)) >= 0)
+    while (status == CLI_OK && !interrupted() && (len = getline(&line, &room, import->file)) >= 0)
         status = use_line(import, line, (size_t)len, ++number, use);
     free(line);
-    if (status == CLI_OK && interrupted) {
-        complain(import->arguments, "%s: interrupted, %llu entries were stored", import->name,
-                 (unsigned long long)import->stored);
-        return CLI_FAILED;
-    }
+    if (status == CLI_OK && interrupted())
+        return complain_interrupted(import);
     if (status == CLI_OK && ferror(import->file))
         return complain_file(import);
     return status;
@@ -180,6 +171,7 @@ static int report(const struct import *import)
 {
     char text[GROUPED_MAX];
 
+    wipe_progress();
     if (import->arguments->json)
         return print_json(import->arguments,
                           json_pack("{sI}", "stored", (json_int_t)import->stored));
@@ -187,12 +179,47 @@ static int report(const struct import *import)
     return CLI_OK;
 }
 
+static int store_entry(void *arg, const struct tks_record *record)
+{
+    return interrupted() ? complain_interrupted(arg) : store_record(arg, record, 0);
+}
+
+static int store_checkpoint(struct import *import, const struct checkpoint_file *file)
+{
+    int status;
+
+    checkpoint_file_warn(import->arguments, file);
+    import->total = file->info->entries;
+    status = session_open(import->arguments, SESSION_CREATE, &import->session);
+    if (status != CLI_OK)
+        return status;
+    /* The expired ones too: as in an export they remove what is there under their key. */
+    status = checkpoint_file_each_of_all(file, store_entry, import);
+    session_close(&import->session);
+    return status == CLI_OK ? report(import) : CLI_FAILED;
+}
+
+static int load_and_store(struct import *import)
+{
+    struct checkpoint_file file;
+    int status = checkpoint_file_load(import->name, import->file, &file);
+
+    if (status == TKS_OK) {
+        status = store_checkpoint(import, &file);
+    } else {
+        complain(import->arguments, "%s", tks_last_error());
+        status = CLI_FAILED;
+    }
+    checkpoint_file_release(&file);
+    return status;
+}
+
 static int check_and_store(struct import *import)
 {
     int status = each_line(import, check_record);
 
     if (status == CLI_OK)
-        status = session_open(import->arguments, false, &import->session);
+        status = session_open(import->arguments, SESSION_CREATE, &import->session);
     if (status != CLI_OK)
         return status;
     rewind(import->file);
@@ -206,10 +233,12 @@ int command_import(const struct arguments *arguments)
     struct import import = {.arguments = arguments};
     int status;
 
-    catch_signals();
+    catch_interrupts();
     status = open_input(&import);
     if (status == CLI_OK)
-        status = check_and_store(&import);
+        status = checkpoint_file_recognised(import.file) ? load_and_store(&import)
+                                                         : check_and_store(&import);
+    wipe_progress();
     if (import.file && import.file != stdin)
         fclose(import.file);
     free(import.plugin);

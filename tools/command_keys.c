@@ -67,7 +67,7 @@ int command_keys(const struct arguments *arguments)
 {
     struct key_list list = {NULL, 0, 0};
     struct session session;
-    int status = session_open_plugin(arguments, true, &session);
+    int status = session_open_plugin(arguments, SESSION_LOOK, &session);
 
     if (status != CLI_OK)
         return status;

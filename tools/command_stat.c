@@ -7,7 +7,20 @@
 
 /* ---- stat -------------------------------------------------------------------------------- */
 
-static json_t *stats_json(const struct arguments *arguments, const struct tks_stats *stats)
+static json_t *checkpoint_json(const struct tks_stats *stats)
+{
+    return json_pack(
+        "{sI sI sI sI sI sI ss sI sI sb ss}", "checkpoint_host", (json_int_t)stats->checkpoint_host,
+        "checkpoint_cuts", (json_int_t)stats->checkpoint_cuts, "checkpoint_at_ms",
+        (json_int_t)stats->checkpoint_at_ms, "checkpoint_ns", (json_int_t)stats->checkpoint_ns,
+        "checkpoint_bytes", (json_int_t)stats->checkpoint_bytes, "checkpoint_errors",
+        (json_int_t)stats->checkpoint_errors, "checkpoint_error", stats->checkpoint_error,
+        "restored_at_ms", (json_int_t)stats->restored_at_ms, "restored_entries",
+        (json_int_t)stats->restored_entries, "restored_damaged", stats->restored_damaged != 0,
+        "restored_warning", stats->restored_warning);
+}
+
+static json_t *segment_json(const struct arguments *arguments, const struct tks_stats *stats)
 {
     return json_pack(
         "{ss sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI sb sb sb si}", "store",
@@ -23,34 +36,65 @@ static json_t *stats_json(const struct arguments *arguments, const struct tks_st
         (int)stats->huge, "mode", (int)stats->mode);
 }
 
-#define SIZE_TEXT 32
-
-static const char *size_text(uint64_t bytes, char text[SIZE_TEXT])
+static json_t *stats_json(const struct arguments *arguments, const struct tks_stats *stats)
 {
-    static const char units[] = "KMGT";
-    double value = (double)bytes;
-    int unit = -1;
+    json_t *json = segment_json(arguments, stats), *more = checkpoint_json(stats);
+    bool whole = json && more && json_object_update(json, more) == 0;
 
-    while (value >= 1024 && unit < 3) {
-        value /= 1024;
-        unit++;
-    }
-    if (unit < 0)
-        snprintf(text, SIZE_TEXT, "%llu B", (unsigned long long)bytes);
+    json_decref(more);
+    if (whole)
+        return json;
+    json_decref(json);
+    return NULL;
+}
+
+static void print_text(const char *label, const char *text)
+{
+    if (!*text)
+        return;
+    fputs(label, stdout);
+    write_visible(stdout, text, strlen(text));
+}
+
+static void print_checkpoint(const struct tks_stats *stats)
+{
+    char text[GROUPED_MAX], age[AGE_MAX], date[DATE_MAX], duration[DURATION_MAX],
+        size[SIZE_TEXT_MAX];
+
+    printf("checkpoint host ");
+    if (stats->checkpoint_host != 0)
+        printf("%llu", (unsigned long long)stats->checkpoint_host);
     else
-        snprintf(text, SIZE_TEXT, "%.1f %ciB", value, units[unit]);
-    return text;
+        printf("none");
+    printf(", %s cuts", format_grouped(stats->checkpoint_cuts, text));
+    if (stats->checkpoint_at_ms != 0)
+        printf(", the last %s ago in %s, file %s",
+               format_age(wall_clock_ms() - stats->checkpoint_at_ms, age),
+               format_duration(stats->checkpoint_ns, duration),
+               format_size(stats->checkpoint_bytes, size));
+    putchar('\n');
+    if (stats->checkpoint_errors != 0) {
+        printf("errors     %llu checkpoints failed", (unsigned long long)stats->checkpoint_errors);
+        print_text(", the last: ", stats->checkpoint_error);
+        putchar('\n');
+    }
+    if (stats->restored_at_ms == 0)
+        return;
+    printf("restored   %s entries, as of %s", format_grouped(stats->restored_entries, text),
+           format_date(stats->restored_at_ms, date));
+    print_text(stats->restored_damaged ? "; damaged: " : "; ", stats->restored_warning);
+    putchar('\n');
 }
 
 static void print_stats(const struct arguments *arguments, const struct tks_stats *stats)
 {
-    char size[4][SIZE_TEXT], keys[GROUPED_MAX];
+    char size[4][SIZE_TEXT_MAX], keys[GROUPED_MAX];
 
     printf("store      %s\n", arguments->store_uri);
-    printf("size       %s reserved, %s committed\n", size_text(stats->size_bytes, size[0]),
-           size_text(stats->committed_bytes, size[1]));
-    printf("used       %s, of these %s retired\n", size_text(stats->used_bytes, size[2]),
-           size_text(stats->retired_bytes, size[3]));
+    printf("size       %s reserved, %s committed\n", format_size(stats->size_bytes, size[0]),
+           format_size(stats->committed_bytes, size[1]));
+    printf("used       %s, of these %s retired\n", format_size(stats->used_bytes, size[2]),
+           format_size(stats->retired_bytes, size[3]));
     printf("keys       %s\n", format_grouped(stats->keys, keys));
     printf("plugins    %llu\n", (unsigned long long)stats->plugins);
     printf("open       %llu states, %llu stores, of %llu slots\n",
@@ -64,13 +108,14 @@ static void print_stats(const struct arguments *arguments, const struct tks_stat
            (long long)stats->created_ms, (long long)stats->clock_skew_ms);
     printf("mode       %04o%s%s%s\n", stats->mode, stats->prefaulted ? ", prefaulted" : "",
            stats->locked ? ", locked" : "", stats->huge ? ", huge pages" : "");
+    print_checkpoint(stats);
 }
 
 int command_stat(const struct arguments *arguments)
 {
     struct tks_stats stats = {.size = sizeof(stats)};
     struct session session;
-    int status = session_open(arguments, true, &session);
+    int status = session_open(arguments, SESSION_LOOK, &session);
 
     if (status != CLI_OK)
         return status;
@@ -166,7 +211,7 @@ int command_plugins(const struct arguments *arguments)
 {
     struct plugin_list list = {NULL, 0, 0};
     struct session session;
-    int status = session_open(arguments, true, &session);
+    int status = session_open(arguments, SESSION_LOOK, &session);
 
     if (status != CLI_OK)
         return status;

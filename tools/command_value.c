@@ -144,7 +144,7 @@ int command_get(const struct arguments *arguments)
         complain(arguments, "--raw and --json exclude each other; try 'tickstate get --help'");
         return CLI_USAGE;
     }
-    status = session_open_plugin(arguments, true, &session);
+    status = session_open_plugin(arguments, SESSION_LOOK, &session);
     if (status != CLI_OK)
         return status;
     status = read_entry(session.state, key, &record, &value);
@@ -196,7 +196,7 @@ static int store_value(const struct arguments *arguments, struct record_copy *co
 {
     struct tks_record *record = &copy->record;
     struct session session;
-    int status = session_open_plugin(arguments, false, &session);
+    int status = session_open_plugin(arguments, SESSION_CREATE, &session);
 
     if (status != CLI_OK)
         return status;
@@ -254,7 +254,7 @@ int command_del(const struct arguments *arguments)
 {
     const char *key = arguments->words[0];
     struct session session;
-    int status = session_open_plugin(arguments, true, &session);
+    int status = session_open_plugin(arguments, SESSION_CHANGE, &session);
     int had;
 
     if (status != CLI_OK)

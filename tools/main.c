@@ -81,41 +81,68 @@ static const struct command commands[] = {
         .summary = "audit a store: account for every block",
         .details =
             "Cleans up after dead owners first. Exit status 3 when a block is leaked or the\n"
-            "data is damaged. May run while others work.",
-        .example = "tickstate check --store shm://desk",
-        .options = OPTION_JSON,
+            "data is damaged. May run while others work.\n"
+            "With --checkpoint it verifies a checkpoint file instead, which no store is needed\n"
+            "for, and says what it holds. Exit status 3 when the file is damaged (also when an\n"
+            "earlier cut of it can be restored) or cannot be read. A torn tail, as a crash\n"
+            "leaves it, is no damage.",
+        .example = "tickstate check --store shm://desk\n"
+                   "         tickstate check --checkpoint desk.checkpoint",
+        .options = OPTION_JSON | OPTION_CHECKPOINT,
         .run = command_check,
     },
     {
         .name = "checkpoint",
         .words = "",
-        .summary = "write a store to its checkpoint file (not supported yet)",
-        .details = "Not supported yet.",
-        .example = "tickstate checkpoint --store shm://desk",
-        .options = 0,
+        .summary = "write a store to its checkpoint file, now",
+        .details =
+            "Returns when every write that was finished before is on disk, in the file that\n"
+            "checkpoint= in the store's URI names. Whichever process writes checkpoints does\n"
+            "it; when none does, this one. Exit status 3 without checkpoint= in the URI.",
+        .example = "tickstate checkpoint --store 'shm://desk?checkpoint=/var/lib/desk.checkpoint'",
+        .options = OPTION_JSON,
         .run = command_checkpoint,
     },
     {
         .name = "restore",
-        .words = "",
-        .summary = "load a store from its checkpoint file (not supported yet)",
-        .details = "Not supported yet.",
-        .example = "tickstate restore --store shm://desk",
-        .options = 0,
-        .run = command_checkpoint,
+        .words = "FILE",
+        .summary = "make a store from a checkpoint file",
+        .details =
+            "For a store that is not there: one that is there is refused (exit status 3), as\n"
+            "is a FILE that is missing or of which nothing is intact; nothing is created then.\n"
+            "Keeps types, versions and expiries; says what came back, as of when, and what\n"
+            "has expired since. Of a damaged file the newest intact cut is restored, with a\n"
+            "warning.\n"
+            "FILE is only read, unless the URI's checkpoint= names it. When that names another\n"
+            "file, the store is made from FILE and that other file is written from it at once,\n"
+            "so that the next restart finds what was restored; if it is there already, which\n"
+            "may be a newer state than FILE, the command refuses without --force.\n"
+            "(A store whose URI names its checkpoint needs no command: opening restores it.)",
+        .example = "tickstate restore monday.checkpoint --store 'shm://desk?size=1G'",
+        .options = OPTION_JSON | OPTION_FORCE,
+        .min_words = 1,
+        .max_words = 1,
+        .run = command_restore,
     },
     {
         .name = "export",
         .words = "",
-        .summary = "print entries as JSON lines, as of one instant",
+        .summary = "entries as JSON lines or a checkpoint file, as of one instant",
         .details =
             "One line per entry: plugin, key, type, value, version, expires_at (ms since\n"
             "1970 or null), all as of one instant; nobody is stopped for it. Bytes are\n"
             "written {\"$bytes\":\"base64\"}; a document whose only member is named $bytes,\n"
             "$$bytes and so on gets one more $. A document's text stays as it is, but for\n"
-            "line breaks between its tokens and white space around it.",
-        .example = "tickstate export --store shm://desk --plugin 'scalper-*' > desk.jsonl",
-        .options = OPTION_JSON | OPTION_GLOB,
+            "line breaks between its tokens and white space around it.\n"
+            "--from-checkpoint reads a checkpoint file and needs no store; of a damaged one it\n"
+            "takes the newest cut that is intact, with a warning. --to-checkpoint writes one, a\n"
+            "full image with types, versions and expiries, for 'restore' and 'import'; a file\n"
+            "that is there is refused without --force, and one that a living process writes\n"
+            "its checkpoints to always. What has expired is left out.",
+        .example = "tickstate export --store shm://desk --plugin 'scalper-*' > desk.jsonl\n"
+                   "         tickstate export --store shm://desk --to-checkpoint desk.checkpoint",
+        .options = OPTION_JSON | OPTION_GLOB | OPTION_FROM_CHECKPOINT | OPTION_TO_CHECKPOINT |
+                   OPTION_FORCE,
         .run = command_export,
     },
     {
@@ -123,10 +150,12 @@ static const struct command commands[] = {
         .words = "[FILE]",
         .summary = "store the entries of an export",
         .details =
-            "Reads what export wrote, from FILE or standard input. The whole input is\n"
-            "checked before anything is stored: a bad line is named FILE:LINE and changes\n"
-            "nothing. Entries get new versions; one whose expires_at has passed is removed.\n"
-            "Creates the store when it is missing.",
+            "Reads what export wrote, from FILE or standard input: JSON lines or a checkpoint\n"
+            "file, whichever it is. The whole input is checked before anything is stored: a\n"
+            "bad line is named FILE:LINE and changes nothing. Of a damaged checkpoint the\n"
+            "newest intact cut is taken, with a warning. Entries get new versions; one whose\n"
+            "expires_at has passed is removed. Creates the store when it is missing: with\n"
+            "another size= or slots= this is how a store is moved to another layout.",
         .example = "tickstate import --store shm://copy desk.jsonl",
         .options = OPTION_JSON,
         .max_words = 1,
@@ -152,8 +181,11 @@ static const struct command commands[] = {
             "every plugin's final state with the stream, and the exit status is 3 when a\n"
             "tick was lost or counted twice. What an earlier replay left in its plugins'\n"
             "states is removed first.\n"
-            "Without --store (and $TICKSTATE_STORE) it uses a store of its own and removes\n"
-            "it. A store that was named stays.",
+            "When the store's URI has checkpoint= the replay ends with a reboot: the store is\n"
+            "checkpointed and closed, its segment removed and opened again from the file, and\n"
+            "every record compared with what was there before.\n"
+            "Without --store (and $TICKSTATE_STORE) it uses a store of its own, with a\n"
+            "checkpoint in a temporary folder, and removes both. A store that was named stays.",
         .example = "tickstate replay --ticks ticks.csv.gz --plugins 4 --report out",
         .options = OPTION_JSON | OPTION_TICKS | OPTION_PLUGINS | OPTION_SPEED | OPTION_KILL_AT |
                    OPTION_COUNT | OPTION_SEED | OPTION_REPORT | OPTION_KEEP,

@@ -15,6 +15,7 @@ void complain(const struct arguments *arguments, const char *format, ...)
     va_start(list, format);
     len = vasprintf(&text, format, list);
     va_end(list);
+    wipe_progress();
     fputs("tickstate: ", stderr);
     if (arguments->command)
         fprintf(stderr, "%s: ", arguments->command->name);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli.h"
 
-int session_open(const struct arguments *arguments, bool existing, struct session *session)
+int session_open(const struct arguments *arguments, enum session_use use, struct session *session)
 {
-    struct tks_options options = {
-        .size = sizeof(options),
-        .flags = existing ? TKS_OPEN_EXISTING : 0,
+    static const uint32_t flags[] = {
+        [SESSION_LOOK] = TKS_OPEN_EXISTING | TKS_OPEN_PASSIVE,
+        [SESSION_CHANGE] = TKS_OPEN_EXISTING,
+        [SESSION_CREATE] = 0,
     };
+    struct tks_options options = {.size = sizeof(options), .flags = flags[use]};
     int status;
 
     *session = (struct session){0};
@@ -16,9 +18,10 @@ int session_open(const struct arguments *arguments, bool existing, struct sessio
     return CLI_OK;
 }
 
-int session_open_plugin(const struct arguments *arguments, bool existing, struct session *session)
+int session_open_plugin(const struct arguments *arguments, enum session_use use,
+                        struct session *session)
 {
-    int status = session_open(arguments, existing, session);
+    int status = session_open(arguments, use, session);
 
     if (status != CLI_OK)
         return status;

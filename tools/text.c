@@ -173,10 +173,89 @@ int type_by_name(const char *name)
     return -1;
 }
 
+int64_t monotonic_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 int64_t wall_clock_ms(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+const char *format_size(uint64_t bytes, char text[SIZE_TEXT_MAX])
+{
+    static const char units[] = "KMGT";
+    double value = (double)bytes;
+    int unit = -1;
+
+    while (value >= 1024 && unit < 3) {
+        value /= 1024;
+        unit++;
+    }
+    if (unit < 0)
+        snprintf(text, SIZE_TEXT_MAX, "%llu B", (unsigned long long)bytes);
+    else
+        snprintf(text, SIZE_TEXT_MAX, "%.1f %ciB", value, units[unit]);
+    return text;
+}
+
+const char *format_date(int64_t ms, char text[DATE_MAX])
+{
+    time_t seconds = (time_t)(ms / 1000);
+    char date[DATE_MAX];
+    struct tm parts;
+
+    /* A damaged file can say anything. */
+    if (ms >= 0 && gmtime_r(&seconds, &parts) && parts.tm_year < 8100 &&
+        strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", &parts) > 0)
+        snprintf(text, DATE_MAX, "%.32s.%03d UTC", date, (int)(ms % 1000));
+    else
+        snprintf(text, DATE_MAX, "%lld ms since 1970", (long long)ms);
+    return text;
+}
+
+const char *format_age(int64_t ms, char text[AGE_MAX])
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = {{"days", 86400000}, {"h", 3600000}, {"min", 60000}, {"s", 1000}};
+
+    if (ms < 60000) {
+        snprintf(text, AGE_MAX, "%.1f s", (double)ms / 1000);
+        return text;
+    }
+    for (int i = 0; i < 3; i++) {
+        if (ms < units[i].ms)
+            continue;
+        snprintf(text, AGE_MAX, "%lld %s %lld %s", (long long)(ms / units[i].ms), units[i].name,
+                 (long long)(ms % units[i].ms / units[i + 1].ms), units[i + 1].name);
+        break;
+    }
+    return text;
+}
+
+const char *format_duration(uint64_t ns, char text[DURATION_MAX])
+{
+    static const char *const units[] = {"ns", "µs", "ms", "s"};
+    double value = (double)ns;
+    int unit = 0;
+
+    while (value >= 1000 && unit < 3) {
+        value /= 1000;
+        unit++;
+    }
+    snprintf(text, DURATION_MAX, "%.*f %s",
+             unit == 0 || value >= 100 ? 0
+             : value >= 10             ? 1
+                                       : 2,
+             value, units[unit]);
+    return text;
 }

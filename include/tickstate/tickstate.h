@@ -124,6 +124,11 @@ struct tks_options {
 
 /** Attach only: `TKS_NOT_FOUND` instead of creating a store that is not there. */
 #define TKS_OPEN_EXISTING 1u
+/**
+ * Never write the file that `checkpoint=` names: read it, if the store is made from it, and leave the writing to others.
+ * For whoever only looks. tks_store_checkpoint() is `TKS_UNSUPPORTED` on such a store.
+ */
+#define TKS_OPEN_PASSIVE 2u
 
 /* ---- The library ------------------------------------------------------------------------- */
 
@@ -155,6 +160,12 @@ TKS_API const char *tks_version(void);
  * - `lock=1` keeps the pages of this process's mapping in RAM (mlock). `huge=1` asks for transparent huge pages.
  *   tks_store_stats() says what took effect.
  * - `sweep_ms=` run tks_store_sweep() every so many ms in a background thread of this process, 0: never (default).
+ * - `checkpoint=` full path of the file the store is kept in (mode 0600; files beside it begin with its name). One of the
+ *   attached processes that gave it writes, in a thread of low priority, what changed; the others take over when it
+ *   dies, closes the store or is stopped. When there is no segment it is made from the file, if there is one; a segment that
+ *   is there always wins. Closing writes a last time. Two segments cannot feed one file.
+ * - `interval_ms=` write so often if something changed, 1 to 86,400,000 (default 100): what a power cut may lose.
+ * - `snapshot_cpu=` CPU for this process's background threads: off the plugins' cores (default: where the opener may run).
  *
  * @return `TKS_OK`; `TKS_INVALID` a bad URI or option; `TKS_NOT_FOUND` with TKS_OPEN_EXISTING; `TKS_MISMATCH`, `TKS_CORRUPT` the
  *   segment is another layout or damaged; `TKS_DENIED` permissions, another user's segment or a
@@ -354,6 +365,17 @@ struct tks_stats {
     uint32_t locked;          /**< 1: lock= took effect */
     uint32_t huge;            /**< 1: huge= took effect */
     uint32_t mode;            /**< permission bits */
+    uint64_t checkpoint_host;   /**< process that writes checkpoints, 0: nobody does now */
+    uint64_t checkpoint_cuts;   /**< cuts written since creation */
+    int64_t checkpoint_at_ms;   /**< wall clock of the last one, ms since 1970; 0: none yet */
+    uint64_t checkpoint_ns;     /**< how long it took */
+    uint64_t checkpoint_bytes;  /**< of the file after it */
+    uint64_t checkpoint_errors; /**< cuts that failed */
+    int64_t restored_at_ms;     /**< wall clock of the cut the store was made from; 0: made empty */
+    uint64_t restored_entries;  /**< of it, expired ones left out */
+    uint64_t restored_damaged;  /**< 1: the file was damaged; an intact cut was lost, or may have been */
+    char checkpoint_error[256]; /**< the last failure in a sentence, "": none */
+    char restored_warning[256]; /**< what was wrong with the file, "": nothing */
 };
 
 /**
@@ -362,7 +384,15 @@ struct tks_stats {
  */
 TKS_API int tks_store_stats(tks_store *store, struct tks_stats *stats);
 
-/** Returns when every write made before the call is on disk. `TKS_UNSUPPORTED` without `checkpoint=`. */
+/**
+ * The durability barrier: returns when every write that was finished before the call, by any process, is in the
+ * checkpoint file and synced. Concurrent callers share one cut. Takes a snapshot, a write and an fsync of what changed
+ * since the last cut (a full image now and then), in the thread of whichever process hosts the checkpoint; waits for
+ * it, so not inside a tick that must be fast (a section that is open meanwhile is expelled and re-opened). What a later
+ * restore gives is a state that existed: if A was written before B, never B without A.
+ * @return `TKS_OK`; `TKS_UNSUPPORTED`: the store was opened without `checkpoint=`; `TKS_IO` with the host's sentence (no
+ *   space, no permission, another segment feeds the file, …): the store is unharmed and the host goes on trying.
+ */
 TKS_API int tks_store_checkpoint(tks_store *store);
 
 /** Drop expired entries nobody reads again. *purged (may be NULL): how many. Blocks nobody. */

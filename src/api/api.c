@@ -38,7 +38,7 @@ int tks_store_open(const char *text, const struct tks_options *options, tks_stor
     if (options && options->size < sizeof(uint32_t) * 2)
         return tks_fail(TKS_INVALID, "options->size is %u: set it to sizeof(struct tks_options)",
                         options->size);
-    if (options && options->flags & ~TKS_OPEN_EXISTING)
+    if (options && options->flags & ~(TKS_OPEN_EXISTING | TKS_OPEN_PASSIVE))
         return tks_fail(TKS_INVALID, "options->flags 0x%x has unknown bits", options->flags);
     int status = find_backend(text, &uri, &backend);
     if (!status)

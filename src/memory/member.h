@@ -42,6 +42,7 @@ struct tks_member {
     unsigned retired_since_collect;
     unsigned collects;
     uint64_t wanted;  /* bytes of the block that BLOCK_SLOW was about */
+    uint64_t taken;   /* granule of a block that PIN_NEW_ENTRY names and nobody uses yet, 0 */
     bool use_reserve; /* this operation makes room: it may use the reserve */
     /* per class: the slab that blocks are taken from, and where to look next in it */
     uint32_t current_slab[CLASS_END];

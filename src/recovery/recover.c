@@ -129,7 +129,8 @@ static bool recover_slot(struct tks_member *heir, unsigned index)
     tks_point(POINT_RECOVER_BEGUN);
     /* A false death would show here: the owner checks both words. */
     fetch_add(&slot->generation, 1);
-    heir->generation = load_relaxed(&heir->slot->generation);
+    if (heir->slot == slot)
+        heir->generation = load_relaxed(&slot->generation);
     tks_point(POINT_RECOVER_NUMBERED);
     store_release(&slot->section, SECTION_DEAD);
     tks_point(POINT_RECOVER_MARKED_DEAD);

@@ -483,10 +483,12 @@ struct header {
     uint64_t flush_errors;
     uint64_t file_bytes;
     uint64_t path_hash;   /* of the file that is written */
+    uint64_t flush_stamp; /* of the snapshot of the last cut on disk */
     uint64_t restored_ms; /* wall clock of the cut this segment was made from, 0: none */
     uint64_t restored_entries;
     uint64_t restored_damaged; /* an intact cut was lost, or may have been */
-    char flush_text[256];      /* sentences for people: may be torn */
+    uint64_t pad6[7];
+    char flush_text[256]; /* sentences for people: may be torn */
     char restored_text[256];
 
     uint64_t registry[REGISTRY_BUCKETS]; /* plugin chains, granules */

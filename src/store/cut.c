@@ -60,9 +60,9 @@ static int ask_plugin(void *arg, struct plugin *plugin, uint64_t granule)
     return question->answer;
 }
 
-bool tks_cut_is_due(const struct tks_cutter *cutter)
+bool tks_cut_is_due(const struct tks_cutter *cutter, uint64_t since)
 {
-    struct question question = {cutter->since, false};
+    struct question question = {since, false};
     return tks_registry_each(cutter->member->segment, ask_plugin, &question) < 0 || question.answer;
 }
 

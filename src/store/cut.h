@@ -23,8 +23,8 @@ struct tks_cutter {
 /** Whether the next cut should be a full image: none yet, or the increments have outgrown it. */
 bool tks_cut_wants_full(struct tks_cutter *cutter);
 
-/** Whether anything was written since the last cut. */
-bool tks_cut_is_due(const struct tks_cutter *cutter);
+/** Whether anything was written since the snapshot of stamp @p since, or may have been. */
+bool tks_cut_is_due(const struct tks_cutter *cutter, uint64_t since);
 
 /**
  * Take a cut and make it durable. Outside any section. TKS_OK, TKS_REPLACED, TKS_BUSY (no snapshot

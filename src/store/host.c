@@ -23,7 +23,8 @@
 #define LOOK_NS 200000000ll
 #define STALE_NS 2000000000ll
 #define WAIT_NS 100000000ll
-#define LOWEST_PRIORITY 19
+/* A tenth of the weight of an ordinary thread: somebody may be waiting for the cut. */
+#define LOW_PRIORITY 10
 
 struct tks_host {
     struct tks_segment *segment;
@@ -45,6 +46,11 @@ struct tks_host {
 static struct header *header_of(const struct tks_host *host)
 {
     return host->segment->header;
+}
+
+static uint64_t path_hash(const struct checkpoint_options *options)
+{
+    return hash_of(options->path, strlen(options->path)) | 1;
 }
 
 /* ---- The event count ----------------------------------------------------------------------- */
@@ -100,11 +106,10 @@ static void set_generation(struct tks_host *host, uint64_t generation)
     call_all(header_of(host));
 }
 
-static bool holder_lives(const struct tks_host *host, uint64_t lease)
+static bool holder_lives(const struct tks_segment *segment, uint64_t lease)
 {
     const unsigned slot = lease_slot_and_1(lease);
-    return slot && slot <= host->segment->slot_count &&
-           tks_slot_alive(&host->segment->slots[slot - 1]);
+    return slot && slot <= segment->slot_count && tks_slot_alive(&segment->slots[slot - 1]);
 }
 
 /* Whether the holder showed a sign of life within the time it is given. */
@@ -132,12 +137,18 @@ int64_t tks_host_look(struct tks_host *host, const struct tks_member *keeper, in
     }
     if (generation)
         set_generation(host, 0);
-    if (holder_lives(host, lease) && is_fresh(host, lease, now_ns))
+    if (holder_lives(host->segment, lease) && is_fresh(host, lease, now_ns))
         return now_ns + LOOK_NS;
     const uint64_t next = lease_generation(lease) + 1;
     if (compare_and_swap(&header->lease, lease, lease_word(next, mine)))
         set_generation(host, next);
     return now_ns + LOOK_NS;
+}
+
+static bool somebody_waits(const struct header *header)
+{
+    uint64_t asked = load_ordered(&header->flush_asked);
+    return load_ordered(&header->flush_done) < asked && load_ordered(&header->flush_failed) < asked;
 }
 
 /* ---- Flushing ------------------------------------------------------------------------------ */
@@ -163,7 +174,7 @@ static void stop_writing(struct tks_host *host)
 /* A writer for the generation we were elected for. */
 static int begin_writing(struct tks_host *host, uint64_t generation)
 {
-    const struct header *header = header_of(host);
+    struct header *header = header_of(host);
     const struct tks_checkpoint_identity identity = {{header->identity[0], header->identity[1]},
                                                      generation};
     int status = TKS_OK;
@@ -175,6 +186,10 @@ static int begin_writing(struct tks_host *host, uint64_t generation)
         status =
             tks_writer_clear_leftovers(&tks_file_system, host->options.path, &identity, host->lock);
     host->writing = generation;
+    if (load_ordered(&header->path_hash) != path_hash(&host->options)) {
+        store_release(&header->flush_stamp, 0); /* of another file */
+        store_release(&header->path_hash, path_hash(&host->options));
+    }
     if (!status)
         status = tks_writer_open(&tks_file_system, host->options.path, &identity, still_host, host,
                                  &host->cutter.writer);
@@ -191,13 +206,19 @@ static void account_for_cut(struct tks_host *host, int64_t began_ns)
     store_relaxed(&header->flush_ns, (uint64_t)(clock_ns(CLOCK_MONOTONIC) - began_ns));
     store_relaxed(&header->file_bytes, tks_writer_file_bytes(host->cutter.writer));
     fetch_add(&header->flushes, 1);
+    raise_word(&header->flush_stamp, host->cutter.since);
 }
 
 static int cut_if_due(struct tks_host *host)
 {
-    const bool full = tks_cut_wants_full(&host->cutter);
+    struct header *header = header_of(host);
     const int64_t began_ns = clock_ns(CLOCK_MONOTONIC);
-    if (!full && !tks_cut_is_due(&host->cutter))
+    /* Whoever comes for a moment, to look at a store that was closed in order, writes no file. */
+    if (!host->cutter.since && !somebody_waits(header) && !access(host->options.path, F_OK) &&
+        !tks_cut_is_due(&host->cutter, load_ordered(&header->flush_stamp)))
+        return TKS_OK;
+    const bool full = tks_cut_wants_full(&host->cutter);
+    if (!full && !tks_cut_is_due(&host->cutter, host->cutter.since))
         return TKS_OK;
     int status = tks_cut_take(&host->cutter, full);
     if (!status)
@@ -225,12 +246,6 @@ static void flush(struct tks_host *host, uint64_t generation)
 
 /* ---- The writer's thread ------------------------------------------------------------------- */
 
-static bool somebody_waits(const struct header *header)
-{
-    uint64_t asked = load_ordered(&header->flush_asked);
-    return load_ordered(&header->flush_done) < asked && load_ordered(&header->flush_failed) < asked;
-}
-
 static void work(struct tks_host *host)
 {
     struct header *header = header_of(host);
@@ -238,8 +253,9 @@ static void work(struct tks_host *host)
     int64_t next_ns = 0;
     for (;;) {
         const uint32_t calls = calls_now(header);
-        const uint64_t generation = __atomic_load_n(&host->generation, __ATOMIC_SEQ_CST);
+        /* In this order: whoever is told to stop has been told its last generation before. */
         const bool stop = load_ordered(&host->stop) != 0;
+        const uint64_t generation = __atomic_load_n(&host->generation, __ATOMIC_SEQ_CST);
         const int64_t now = clock_ns(CLOCK_MONOTONIC);
         if (host->writing && host->writing != generation)
             stop_writing(host);
@@ -261,7 +277,7 @@ static void *write_checkpoints(void *arg)
     struct tks_host *host = arg;
     tks_thread_enter();
     /* In Linux a nice value is a thread's. Refused or not, the cuts are the same. */
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOWEST_PRIORITY);
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOW_PRIORITY);
     work(host);
     stop_writing(host);
     if (host->cutter.member)
@@ -270,9 +286,23 @@ static void *write_checkpoints(void *arg)
     return NULL;
 }
 
+/* A segment is kept in one file; who lives and writes decides which. */
+static int check_path(const struct tks_segment *segment, const struct checkpoint_options *options)
+{
+    const uint64_t written = load_ordered(&segment->header->path_hash);
+    if (!written || written == path_hash(options) ||
+        !holder_lives(segment, load_ordered(&segment->header->lease)))
+        return TKS_OK;
+    return tks_fail(TKS_INVALID, "segment \"%s\" is kept in another file than checkpoint=%s",
+                    segment->name, options->path);
+}
+
 int tks_host_start(struct tks_segment *segment, const struct checkpoint_options *options,
                    struct tks_host **result)
 {
+    int status = check_path(segment, options);
+    if (status)
+        return status;
     struct tks_host *host = calloc(1, sizeof(*host));
     if (!host)
         return tks_fail(TKS_NO_SPACE, "no memory to open segment \"%s\"", segment->name);

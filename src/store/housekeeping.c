@@ -2,6 +2,7 @@
 /* What looks at a whole store: stats, sweep, audit, walks, export. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "memory/block.h"
 #include "memory/reclaim.h"
 #include "recovery/recover.h"
@@ -14,6 +15,7 @@
 
 #include <fnmatch.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #define BATCH_ENOUGH (64u << 10)
@@ -189,6 +191,44 @@ static void count_slots(const struct tks_member *member, struct tks_stats *stats
     }
 }
 
+/* Written by several without order: it may be two sentences in one, or bytes of anybody's. */
+static void copy_text(const char *from, char to[256])
+{
+    copy_from_shared(to, (const uint64_t *)(const void *)from, 256);
+    to[255] = 0;
+    size_t len = strlen(to);
+    for (size_t i = 0; i < len; i++)
+        to[i] = (unsigned char)to[i] < ' ' || to[i] == 0x7f ? '?' : to[i];
+    if (!tks_utf8_valid(to, len))
+        for (size_t i = 0; i < len; i++)
+            to[i] = (unsigned char)to[i] > 0x7f ? '?' : to[i];
+}
+
+static uint64_t host_pid(const struct tks_segment *segment)
+{
+    unsigned slot_and_1 = lease_slot_and_1(load_ordered(&segment->header->lease));
+    if (!slot_and_1 || slot_and_1 > segment->slot_count)
+        return 0;
+    const struct slot *slot = &segment->slots[slot_and_1 - 1];
+    return tks_slot_alive(slot) ? load_relaxed(&slot->owner_pid) : 0;
+}
+
+static void describe_checkpoints(const struct tks_segment *segment, struct tks_stats *stats)
+{
+    const struct header *header = segment->header;
+    stats->checkpoint_host = host_pid(segment);
+    stats->checkpoint_cuts = load_ordered(&header->flushes);
+    stats->checkpoint_at_ms = (int64_t)load_relaxed(&header->flush_ms);
+    stats->checkpoint_ns = load_relaxed(&header->flush_ns);
+    stats->checkpoint_bytes = load_relaxed(&header->file_bytes);
+    stats->checkpoint_errors = load_relaxed(&header->flush_errors);
+    stats->restored_at_ms = (int64_t)load_relaxed(&header->restored_ms);
+    stats->restored_entries = load_relaxed(&header->restored_entries);
+    stats->restored_damaged = load_relaxed(&header->restored_damaged);
+    copy_text(header->flush_text, stats->checkpoint_error);
+    copy_text(header->restored_text, stats->restored_warning);
+}
+
 static void describe(const struct tks_segment *segment, struct tks_stats *stats)
 {
     const struct header *header = segment->header;
@@ -205,6 +245,7 @@ static void describe(const struct tks_segment *segment, struct tks_stats *stats)
     stats->locked = segment->locked;
     stats->huge = segment->huge;
     stats->mode = fstat(segment->fd, &file) ? 0 : file.st_mode & 07777;
+    describe_checkpoints(segment, stats);
 }
 
 int tks_shm_stats(tks_store *store, struct tks_stats *stats)

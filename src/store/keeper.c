@@ -102,8 +102,11 @@ static void *keep(void *arg)
         return NULL;
     work(keeper, member);
     tks_point(POINT_KEEPER_STOPS);
-    if (keeper->host)
+    if (keeper->host) {
+        /* Who was here too shortly for a look may be the only one to write what it changed. */
+        tks_host_look(keeper->host, member, clock_ns(CLOCK_MONOTONIC));
         tks_host_stop(keeper->host, member);
+    }
     tks_member_leave(member);
     tks_point(POINT_KEEPER_LEFT);
     return NULL;

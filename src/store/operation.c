@@ -59,7 +59,10 @@ static inline void attempt_init(struct attempt *attempt, struct tks_session *ses
     attempt->session = session;
     attempt->operation = operation;
     /* What an overwrite took that turned out not to be plain. */
-    attempt->entry = pin_granule(load_relaxed(&session->member->slot->words[PIN_NEW_ENTRY]));
+    const uint64_t *log = &session->member->slot->words[PIN_NEW_ENTRY];
+    const uint64_t taken = session->member->taken;
+    session->member->taken = 0;
+    attempt->entry = taken && pin_granule(load_relaxed(log)) == taken ? taken : 0;
     attempt->vector = attempt->old_node = attempt->new_count = 0;
     attempt->expelled = 0;
     attempt->built = attempt->careful = attempt->tombstone = attempt->inserted = false;
@@ -73,6 +76,29 @@ static bool publishes_entry(const struct tks_operation *operation)
 
 /* ---- 1: blocks ----------------------------------------------------------------------------- */
 
+static void suspend(struct attempt *attempt)
+{
+    if (attempt->open)
+        section_leave(attempt->session->member);
+    attempt->open = false;
+}
+
+/* In a tick the section must be open again before the loop goes on. */
+static void resume(struct attempt *attempt)
+{
+    if (attempt->session->in_tick)
+        attempt->open = section_enter(attempt->session->member);
+}
+
+/* Whole slabs may have to be committed: not in a section, also not in that of a tick. */
+static int take_run(struct attempt *attempt, uint64_t bytes)
+{
+    suspend(attempt);
+    int status = tks_run_take(attempt->session->member, bytes, 0, PIN_NEW_ENTRY, &attempt->entry);
+    resume(attempt);
+    return status;
+}
+
 static int take_entry(struct attempt *attempt)
 {
     struct tks_operation *operation = attempt->operation;
@@ -81,7 +107,7 @@ static int take_entry(struct attempt *attempt)
         uint64_t bytes = entry_bytes(operation->name->len, operation->content.value_len);
         int status = bytes <= BLOCK_BYTES_MAX
                          ? tks_block_take(member, bytes, 0, PIN_NEW_ENTRY, &attempt->entry)
-                         : tks_run_take(member, bytes, 0, PIN_NEW_ENTRY, &attempt->entry);
+                         : take_run(attempt, bytes);
         if (status == TKS_NO_SPACE) {
             member->wanted = bytes;
             status = BLOCK_SLOW;
@@ -466,20 +492,6 @@ static void unpin(struct tks_member *member)
     pin_store(member, PIN_PIECE, 0);
     pin_store(member, PIN_BLOCK, 0);
     pin_store(member, PIN_ENTRY, 0);
-}
-
-static void suspend(struct attempt *attempt)
-{
-    if (attempt->open)
-        section_leave(attempt->session->member);
-    attempt->open = false;
-}
-
-/* In a tick the section must be open again before the loop goes on. */
-static void resume(struct attempt *attempt)
-{
-    if (attempt->session->in_tick)
-        attempt->open = section_enter(attempt->session->member);
 }
 
 /* Memory for what BLOCK_SLOW was about: ordinary ways first, then everything. No section is open.

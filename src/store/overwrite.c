@@ -112,6 +112,7 @@ bool tks_overwrite(struct tks_session *session, const struct tks_name *name,
 {
     struct tks_member *member = session->member;
     struct overwrite plain;
+    plain.taken = 0;
     if (!predict(session, name, &plain))
         return false;
     tks_point(POINT_PLAIN_PREDICTED);
@@ -126,5 +127,7 @@ bool tks_overwrite(struct tks_session *session, const struct tks_name *name,
     tks_point(POINT_PLAIN_DECIDED);
     let_go(session);
     tks_point(POINT_PLAIN_LET_GO);
+    if (!done)
+        member->taken = plain.taken;
     return done;
 }

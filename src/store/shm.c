@@ -31,6 +31,7 @@ struct shm_uri {
     struct tks_segment_options segment;
     uint64_t sweep_ms;
     struct checkpoint_options checkpoint;
+    bool passive; /* the checkpoint is read, not written */
 };
 
 static int bad_value(const char *name, const char *value)
@@ -241,12 +242,15 @@ static int open_or_restore(const struct shm_uri *uri, struct tks_restore *restor
 /* Map and attach; TKS_BUSY with a removed segment under the name is retried by the caller. */
 static int attach(const struct shm_uri *uri, struct shm_store *store, bool *removed)
 {
+    struct checkpoint_options written = uri->checkpoint;
+    if (uri->passive)
+        written.path[0] = 0;
     *removed = false;
     struct tks_restore restore = {.path = uri->checkpoint.path};
     int status = open_or_restore(uri, &restore, &store->segment);
     if (status)
         return status;
-    status = tks_keeper_start(store->segment, uri->sweep_ms, &uri->checkpoint, &store->keeper);
+    status = tks_keeper_start(store->segment, uri->sweep_ms, &written, &store->keeper);
     if (!status) {
         tks_point(POINT_STORE_KEPT);
         status = insist_on_life(store->segment);
@@ -273,6 +277,7 @@ static int shm_store_open(const struct tks_uri *text, const struct tks_options *
     if (status)
         return status;
     uri.segment.existing = options && options->flags & TKS_OPEN_EXISTING;
+    uri.passive = options && options->flags & TKS_OPEN_PASSIVE;
     struct shm_store *store = calloc(1, sizeof(*store));
     if (!store)
         return tks_fail(TKS_NO_SPACE, "no memory to open segment \"%s\"", uri.segment.name);

@@ -9,6 +9,8 @@
 /* A holder that shows no progress for this long has its snapshot given up by the next who wants
  * one. */
 #define STALE_MS 1500
+/* Others' that do move are waited for so long: one that walks a large store takes seconds. */
+#define PATIENCE_MS 30000
 #define GRACE_ROUNDS 100000
 
 void tks_settle_bucket(struct tks_member *member, struct plugin *plugin,
@@ -54,24 +56,32 @@ uint64_t tks_snapshot_link(const struct tks_segment *segment, uint64_t word)
     return prev && head_fingerprint(prev) == tag ? prev : 0;
 }
 
-/* Give up another's snapshot whose holder does not move. True when the word is free now. */
+/*
+ * Wait for another's snapshot to end, and give it up when its holder does not move. True when the
+ * word was free.
+ */
 static bool displace(struct tks_member *member)
 {
     struct header *header = member->segment->header;
-    uint64_t word = load_ordered(&header->snapshot);
-    if (snapshot_phase(word) == SNAPSHOT_NONE)
-        return true;
-    uint64_t beat = load_ordered(&header->snapshot_beat);
-    int64_t until = clock_ns(CLOCK_MONOTONIC) + STALE_MS * 1000000ll;
-    while (clock_ns(CLOCK_MONOTONIC) < until) {
-        if (load_ordered(&header->snapshot) != word)
-            return snapshot_phase(load_ordered(&header->snapshot)) == SNAPSHOT_NONE;
-        if (load_ordered(&header->snapshot_beat) != beat)
-            return false;
+    const int64_t began = clock_ns(CLOCK_MONOTONIC);
+    int64_t moved = began;
+    uint64_t seen = 0, beat = 0;
+    for (int64_t now = began; now - began < PATIENCE_MS * 1000000ll;
+         now = clock_ns(CLOCK_MONOTONIC)) {
+        const uint64_t word = load_ordered(&header->snapshot);
+        if (snapshot_phase(word) == SNAPSHOT_NONE)
+            return true;
+        if (word != seen || load_ordered(&header->snapshot_beat) != beat) {
+            seen = word;
+            beat = load_ordered(&header->snapshot_beat);
+            moved = now;
+        } else if (now - moved >= STALE_MS * 1000000ll) {
+            return compare_and_swap(&header->snapshot, word, 0);
+        }
         const struct timespec pause = {0, 1000000};
         nanosleep(&pause, NULL);
     }
-    return compare_and_swap(&header->snapshot, word, 0);
+    return false;
 }
 
 /* Two epochs on, every section open at the call has ended or was evicted. */

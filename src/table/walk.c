@@ -102,6 +102,51 @@ static void step_on(struct tks_walk *walk, unsigned level)
     walk->position = next;
 }
 
+/*
+ * A walk in hash order meets blocks in no order of their addresses: without these hints it waits
+ * for memory at every entry, which is most of the time a full image takes. Heads of a piece are
+ * neighbours, so what comes next is known; members of a vector are when the vector has arrived.
+ * What is read here may be of a block that is gone by now, and decides nothing.
+ */
+#define AHEAD_BLOCK 64u
+#define AHEAD_MEMBERS 32u
+
+static void prefetch_block(const struct tks_segment *segment, uint64_t word)
+{
+    const uint64_t granule = head_granule(word);
+    if (!granule_in_range(segment, granule, 2 * GRANULE_BYTES))
+        return;
+    __builtin_prefetch(granule_words(segment, granule));
+    __builtin_prefetch(granule_words(segment, granule + 1));
+}
+
+static void prefetch_members(const struct tks_segment *segment, uint64_t word)
+{
+    const uint64_t granule = head_granule(word);
+    if (head_kind(word) != HEAD_VECTOR || !granule_in_range(segment, granule, GRANULE_BYTES))
+        return;
+    const uint64_t *vector = granule_words(segment, granule);
+    const uint64_t room = GRANULE_BYTES / 8 - VECTOR_MEMBERS; /* of its first line */
+    const uint64_t count = load_relaxed(vector + VECTOR_COUNT);
+    for (uint64_t i = 0; i < count && i < room; i++)
+        prefetch_block(segment, load_relaxed(vector + VECTOR_MEMBERS + i));
+}
+
+static void prefetch_ahead(const struct tks_walk *walk, const struct tks_place *place)
+{
+    const struct tks_segment *segment = walk->member->segment;
+    const uint64_t *first =
+        place->piece ? granule_words(segment, place->piece) : walk->plugin->heads;
+    const uint64_t next = (uint64_t)(place->head - first) + AHEAD_BLOCK;
+    if (next >= piece_heads(place->level) ||
+        (place->piece && !granule_in_range(segment, place->piece, (next + 1) * 8)))
+        return;
+    const uint64_t word = load_relaxed(first + next);
+    if (head_names_block(word))
+        prefetch_block(segment, word);
+    prefetch_members(segment, load_relaxed(first + next - AHEAD_BLOCK + AHEAD_MEMBERS));
+}
+
 /* Copy one bucket as the walk sees it. Inside a section; STEP_DONE moves the walk on. */
 static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch, size_t *need)
 {
@@ -114,6 +159,7 @@ static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch, size_t *n
     if (!index_find(segment, walk->plugin, walk->position, &place, &word)) {
         status = TKS_CORRUPT;
     } else if (walk->snapshot) {
+        prefetch_ahead(walk, &place);
         uint64_t now = word;
         enum tks_resolved resolved =
             tks_snapshot_resolve(segment, now, walk->snapshot->stamp, &word);

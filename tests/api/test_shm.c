@@ -568,6 +568,64 @@ static void opening_twice_is_one_more_store(void **fixture)
     CHECK_OK(tks_set(f->state, "key", "value", 5));
 }
 
+static void who_is_passive_writes_no_checkpoint(void **fixture)
+{
+    struct api *f = *fixture;
+    struct tks_options options = {.size = sizeof(options), .flags = TKS_OPEN_PASSIVE};
+    struct tks_stats stats = {.size = sizeof(stats)};
+    char folder[] = "/tmp/tickstate-test-passive-XXXXXX", path[80], lock[90], uri[1024];
+    tks_store *store;
+
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof(path), "%s/file", folder);
+    snprintf(lock, sizeof(lock), "%s.lock", path);
+    snprintf(uri, sizeof(uri), "%s%ccheckpoint=%s", f->uri, strchr(f->uri, '?') ? '&' : '?', path);
+    CHECK_OK(tks_set(f->state, "key", "value", 5));
+    CHECK_OK(tks_store_open(uri, &options, &store));
+    CHECK_INT(tks_store_checkpoint(store), TKS_UNSUPPORTED);
+    CHECK_OK(tks_store_stats(store, &stats));
+    CHECK_INT(stats.checkpoint_host, 0);
+    CHECK_INT(stats.checkpoint_cuts, 0);
+    CHECK_INT(stats.restored_at_ms, 0);
+    CHECK(!*stats.checkpoint_error && !*stats.restored_warning);
+    tks_store_close(store);
+    CHECK(access(path, F_OK) != 0 && access(lock, F_OK) != 0);
+
+    CHECK_OK(tks_store_open(uri, NULL, &store));
+    CHECK_OK(tks_store_checkpoint(store));
+    CHECK_OK(tks_store_stats(f->store, &stats));
+    CHECK_INT(stats.checkpoint_host, getpid());
+    CHECK(stats.checkpoint_cuts >= 1 && stats.checkpoint_bytes > 0 && stats.checkpoint_at_ms > 0);
+    tks_store_close(store);
+    CHECK_OK(tks_store_stats(f->store, &stats));
+    CHECK_INT(stats.checkpoint_host, 0);
+    CHECK(!unlink(path) && !unlink(lock) && !rmdir(folder));
+}
+
+static void a_store_that_is_closed_at_once_writes_what_it_changed(void **fixture)
+{
+    struct api *f = *fixture;
+    struct tks_stats stats = {.size = sizeof(stats)};
+    char folder[] = "/tmp/tickstate-test-closing-XXXXXX", path[80], lock[90], uri[1024];
+    uint64_t cuts = 0;
+
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof(path), "%s/file", folder);
+    snprintf(lock, sizeof(lock), "%s.lock", path);
+    snprintf(uri, sizeof(uri), "%s%ccheckpoint=%s", f->uri, strchr(f->uri, '?') ? '&' : '?', path);
+    for (int i = 0; i < 100; i++) {
+        tks_store *store;
+
+        CHECK_OK(tks_store_open(uri, NULL, &store));
+        CHECK_OK(tks_add_i64(f->state, "key", 1, NULL));
+        tks_store_close(store);
+        CHECK_OK(tks_store_stats(f->store, &stats));
+        CHECK(stats.checkpoint_cuts > cuts);
+        cuts = stats.checkpoint_cuts;
+    }
+    CHECK(!unlink(path) && !unlink(lock) && !rmdir(folder));
+}
+
 static int open_and_be_killed(int fd, void *uri)
 {
     api_tell(fd);
@@ -624,6 +682,8 @@ int main(void)
         API_TEST(a_new_store_of_that_name_is_empty),
         API_TEST(a_segment_outlives_its_users),
         API_TEST(opening_twice_is_one_more_store),
+        API_TEST(who_is_passive_writes_no_checkpoint),
+        API_TEST(a_store_that_is_closed_at_once_writes_what_it_changed),
         cmocka_unit_test(a_creator_that_dies_halfway_blocks_nobody),
     };
 

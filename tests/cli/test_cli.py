@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.parse
 
 TOOL = None
 HEADER = "recv_ns,exch_ms,venue,symbol,kind,seq,px1,qty1,px2,qty2,aggr\n"
@@ -127,7 +128,12 @@ class Usage(ToolTest):
                 (["get", "p", "k", "--raw", "--json"], ["--raw"]),
                 (["replay", "--plugins", "0"], ["--plugins"]),
                 (["replay", "--speed", "warp"], ["warp"]),
-                (["replay", "--count", "-1"], ["--count"])]:
+                (["replay", "--count", "-1"], ["--count"]),
+                (["restore"], ["the file is missing"]), (["restore", "a", "b"], ["'b'"]),
+                (["checkpoint", "word"], ["word"]), (["check", "--checkpoint"], ["--checkpoint"]),
+                (["check", "--checkpoint", ""], ["--checkpoint"]),
+                (["export", "--force"], ["--to-checkpoint"]),
+                (["export", "--to-checkpoint", ""], ["--to-checkpoint"])]:
             with self.subTest(words=words):
                 self.bad(USAGE, *words, names=names)
         self.assertEqual(leftovers(self.store[6:]), [])
@@ -155,10 +161,6 @@ class Usage(ToolTest):
             with self.subTest(words=words):
                 self.bad(NOT_FOUND, *words, names=[words[0], self.store])
         self.assertEqual(leftovers(self.store[6:]), [])
-
-    def test_not_supported_yet(self):
-        for command in ("checkpoint", "restore"):
-            self.bad(FAILED, command, names=[command, "TKS_UNSUPPORTED"])
 
     def test_write_error(self):
         self.good("set", "p", "k", "v")
@@ -482,6 +484,420 @@ class Exchange(ToolTest):
         self.bad(FAILED, "import", self.path("nothing"), names=["nothing", "No such file"])
 
 
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "checkpoint", "golden",
+                      "v1.checkpoint")
+
+
+class CheckpointTest(ToolTest):
+    """A store with something in it, and the path of a checkpoint file."""
+
+    def setUp(self):
+        super().setUp()
+        self.file = self.path("desk & co.checkpoint")
+        self.uri = "%s?checkpoint=%s" % (self.store, urllib.parse.quote(self.file))
+
+    def fill(self, *words):
+        for key, kind, value in [("i", "i64", "-7"), ("f", "f64", "0.1"), ("b", "bool", "true"),
+                                 ("s", "string", "gr\u00fcn \U0001F680"), ("j", "json", "[1, {}]"),
+                                 ("raw", "bytes", "\\\n\x01"), ("empty", "bytes", "")]:
+            self.good("set", "p", key, value, "--type", kind, *words)
+        self.good("set", "h\u00e9dge", "ttl", "v", "--ttl", "3600000", *words)
+
+    def read(self, path):
+        with open(path, "rb") as file:
+            return file.read()
+
+    @staticmethod
+    def content(entries, versions=True):
+        return {(e["plugin"], e["key"]): (e["type"], e["value"], e["version"] if versions else 0,
+                                          e["expires_at"] is None) for e in entries}
+
+    def entries_of(self, path, *words):
+        return self.export("--from-checkpoint", path, *words)
+
+    def files(self):
+        return sorted(os.listdir(self.folder.name))
+
+    def assert_nothing_there(self):
+        self.assertEqual(leftovers(self.store[6:]), [])
+
+
+class CheckpointFiles(CheckpointTest):
+    def test_golden(self):
+        summary = json.loads(self.good("check", "--checkpoint", GOLDEN, "--json"))
+        self.assertGreater(summary.pop("age_ms"), 0)
+        self.assertEqual(summary, {
+            "checkpoint": GOLDEN, "ok": True, "format_version": 1,
+            "segment": "112233445566778899aabbccddeeff00", "generation": 7,
+            "created_ms": 1700000000000, "cut_ms": 1700000000200, "cuts": 2, "entries": 5,
+            "expired": 1, "plugins": 2, "file_bytes": 1672, "image_bytes": 1416,
+            "live_bytes": summary["live_bytes"], "torn_bytes": 0, "highest_version": 160,
+            "versions_uncertain": False, "warning": None})
+        text = self.good("check", "--checkpoint", GOLDEN).decode()
+        for line in ("format +1", "segment +1122334455667788\\w+, generation 7",
+                     "created +2023-11-14 22:13:20.000 UTC", "cut +2023-11-14 22:13:20.200 UTC, .* ago",
+                     "cuts +2, .*", "entries +5, and 1 expired", "plugins +2",
+                     "bytes +1,672, the full image 1,416, live [0-9]+", "torn +0 bytes",
+                     "verdict +ok"):
+            self.assertRegex(text, "(?m)^%s$" % line)
+        self.assertEqual(
+            {(e["plugin"], e["key"]): (e["type"], e["value"], e["version"])
+             for e in self.entries_of(GOLDEN)},
+            {("scalper", "trades"): ("i64", -16, 160),
+             ("scalper", "raw"): ("bytes", {"$bytes": "AAH/"}, 104),
+             ("h\u00e9dge", "note"): ("string", "caf\u00e9", 105),
+             ("h\u00e9dge", "legs"): ("json", [1, 2], 106),
+             ("h\u00e9dge", "empty"): ("bytes", {"$bytes": ""}, 107)})
+
+    def test_damaged_but_for_a_cut(self):
+        path = self.write("cut", self.read(GOLDEN)[:1500])
+        result = self.bad(FAILED, "check", "--checkpoint", path, names=["damaged at byte 1416"])
+        self.assertRegex(result.stdout, rb"(?m)^verdict +damaged$")
+        summary = json.loads(self.bad(FAILED, "check", "--checkpoint", path, "--json").stdout)
+        self.assertIs(summary["ok"], False)
+        self.assertEqual((summary["cuts"], summary["entries"], summary["torn_bytes"]), (1, 6, 84))
+        self.assertIn("damaged", summary["warning"])
+        for words in (["export", "--from-checkpoint", path], ["import", path]):
+            result = self.run_tool(*words)
+            self.assertEqual(result.returncode, FOUND)
+            self.assert_line(result.stderr, words[0], "warning", "damaged at byte 1416")
+        self.assertEqual(self.good("get", "scalper", "price"), b"99.5\n")
+
+    def test_unreadable_files(self):
+        good = self.read(GOLDEN)
+        os.symlink(GOLDEN, self.path("link"))
+        flipped = bytearray(good)
+        flipped[0x440] ^= 1
+        header = bytearray(good)
+        header[16] ^= 1
+        for path, name in [
+                (self.path("nothing"), "No such file"), (self.folder.name, "folder"),
+                (self.path("link"), "symbolic link"), (self.write("zero", b""), "0 bytes"),
+                (self.write("short", good[:700]), "700 bytes"),
+                (self.write("text", "x" * 2000), "not a checkpoint"),
+                (self.write("image", good[:1200]), "damaged"),
+                (self.write("header", bytes(header)), "header"),
+                (self.write("flipped", bytes(flipped)), "full image")]:
+            with self.subTest(path=path):
+                self.assertEqual(self.bad(FAILED, "check", "--checkpoint", path,
+                                          names=["check", name]).stdout, b"")
+                result = self.bad(FAILED, "check", "--checkpoint", path, "--json", names=[name])
+                if result.stdout:
+                    self.assertIs(json.loads(result.stdout)["ok"], False)
+                self.assertEqual(self.bad(FAILED, "export", "--from-checkpoint", path,
+                                          names=["export", name]).stdout, b"")
+                self.bad(FAILED, "restore", path, names=["restore", name])
+                if os.path.basename(path) in ("image", "header", "flipped", "short"):
+                    self.bad(FAILED, "import", path, names=["import", name])
+        self.assert_nothing_there()
+
+    def test_torn_tail_is_no_damage(self):
+        path = self.write("torn", self.read(GOLDEN) + b"half a batch")
+        self.assertRegex(self.good("check", "--checkpoint", path), rb"torn +12 bytes, as a crash")
+        self.assertEqual(len(self.entries_of(path)), 5)
+
+    def test_export(self):
+        self.fill()
+        text = self.good("export", "--to-checkpoint", self.file).decode()
+        self.assertEqual(text, "8 entries written to %s, %s bytes\n" %
+                         (self.file, format(os.path.getsize(self.file), ",")))
+        self.assertEqual(os.stat(self.file).st_mode & 0o7777, 0o600)
+        self.assertEqual(self.files(), [os.path.basename(self.file)])
+        entries = self.export()
+        self.assertEqual(self.content(self.entries_of(self.file)), self.content(entries))
+        self.assertEqual({e["plugin"] for e in self.entries_of(self.file, "--plugin", "h*")},
+                         {"h\u00e9dge"})
+        summary = json.loads(self.good("check", "--checkpoint", self.file, "--json"))
+        self.assertEqual((summary["entries"], summary["plugins"], summary["cuts"]), (8, 2, 1))
+        self.assertGreaterEqual(summary["highest_version"], max(e["version"] for e in entries))
+        self.assertLess(abs(summary["cut_ms"] - time.time() * 1000), 60000)
+
+    def test_export_selected_and_from_a_file(self):
+        self.fill()
+        self.good("export", "--to-checkpoint", self.file, "--plugin", "p")
+        self.assertEqual({e["plugin"] for e in self.entries_of(self.file)}, {"p"})
+        copy = self.path("copy")
+        report = json.loads(self.good("export", "--from-checkpoint", GOLDEN, "--to-checkpoint", copy,
+                                      "--plugin", "sc*", "--json"))
+        self.assertEqual(report, {"checkpoint": copy, "entries": 2,
+                                  "file_bytes": os.path.getsize(copy)})
+        self.assertEqual(self.content(self.entries_of(copy)),
+                         self.content(self.entries_of(GOLDEN, "--plugin", "scalper")))
+        self.assertEqual(json.loads(self.good("check", "--checkpoint", copy, "--json"))
+                         ["highest_version"], 160)
+        self.good("del", "p", "i")
+        for plugin in ("p", "h\u00e9dge"):
+            for key in json.loads(self.good("keys", plugin, "--json")):
+                self.good("del", plugin, key)
+        self.assertIn(b"0 entries", self.good("export", "--to-checkpoint", self.path("empty")))
+        self.assertEqual(self.entries_of(self.path("empty")), [])
+
+    def test_export_refuses(self):
+        missing = self.bad(NOT_FOUND, "export", "--to-checkpoint", self.file)
+        self.assertEqual((missing.stdout, self.files()), (b"", []))
+        self.good("set", "p", "k", "v")
+        path = self.write("there", "precious")
+        self.bad(FAILED, "export", "--to-checkpoint", path, names=["there", "--force"])
+        self.assertEqual(self.read(path), b"precious")
+        self.good("export", "--to-checkpoint", path, "--force")
+        self.assertEqual(len(self.entries_of(path)), 1)
+        os.symlink(path, self.path("link"))
+        os.symlink("nowhere", self.path("dangling"))
+        os.mkdir(self.path("folder"))
+        os.mkfifo(self.path("fifo"))
+        for name in ("link", "dangling", "folder", "fifo"):
+            for words in ([], ["--force"]):
+                self.bad(FAILED, "export", "--to-checkpoint", self.path(name), *words, names=[name])
+        self.bad(FAILED, "export", "--to-checkpoint", self.path("no/folder"), names=["no/folder"])
+        self.assertEqual(self.files(), ["dangling", "fifo", "folder", "link", "there"])
+
+    def test_expired_entries(self):
+        self.good("set", "p", "stays", "v")
+        self.good("set", "p", "goes", "v", "--ttl", "400")
+        self.good("export", "--to-checkpoint", self.file)
+        time.sleep(0.5)
+        summary = json.loads(self.good("check", "--checkpoint", self.file, "--json"))
+        self.assertEqual((summary["entries"], summary["expired"]), (1, 1))
+        self.assertEqual([e["key"] for e in self.entries_of(self.file)], ["stays"])
+        self.good("set", "p", "goes", "new")
+        self.good("import", self.file)
+        self.assertEqual(self.good("keys", "p"), b"stays\n")
+        self.good("rm")
+        report = json.loads(self.good("restore", self.file, "--json"))
+        self.assertEqual((report["entries"], report["expired"], report["plugins"]), (1, 1, 1))
+        self.assertEqual(self.good("keys", "p"), b"stays\n")
+
+    def test_import(self):
+        self.fill()
+        self.good("export", "--to-checkpoint", self.file)
+        os.symlink(self.file, self.path("link"))
+        before = self.content(self.export(), versions=False)
+        other = self.store + "?size=1M&slots=8"
+
+        def with_stdin(file):
+            return subprocess.run([TOOL, "import", "--json"], stdin=file, capture_output=True,
+                                  env=dict(self.environment, TICKSTATE_STORE=other), check=False)
+
+        for way in ("name", "link", "redirected", "piped"):
+            with self.subTest(way=way):
+                self.good("rm")
+                if way == "redirected":
+                    with open(self.file, "rb") as file:
+                        output = with_stdin(file).stdout
+                elif way == "piped":
+                    output = self.good("import", "-", "--json", stdin=self.read(self.file),
+                                       store=other)
+                else:
+                    path = self.file if way == "name" else self.path("link")
+                    output = self.good("import", path, "--json", store=other)
+                self.assertEqual(json.loads(output), {"stored": 8})
+                self.assertEqual(self.content(self.export(), versions=False), before)
+                self.assertEqual(json.loads(self.good("stat", "--json"))["size_bytes"], 1 << 20)
+
+    def test_import_into_a_store_too_small(self):
+        for number in range(4):
+            self.good("set", "p", "k%d" % number, "-", stdin=b"x" * 600000)
+        self.good("export", "--to-checkpoint", self.file)
+        self.good("rm")
+        small = self.store + "?size=1M"
+        self.bad(FAILED, "restore", self.file, store=small, names=["restore"])
+        self.assert_nothing_there()
+        self.bad(FAILED, "import", self.file, store=small,
+                 names=[self.file + ": ", "of 4 entries were stored before"])
+        self.good("check")
+
+    def test_export_to_a_file_in_use(self):
+        self.good("set", "p", "k", "v", store=self.uri)
+        process = subprocess.Popen(
+            [TOOL, "replay", "--ticks", self.write("t.csv", some_ticks(200, 500000000)), "--speed",
+             "real", "--plugins", "1"], env=dict(self.environment, TICKSTATE_STORE=self.uri),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            self.wait_for_host()
+            self.bad(FAILED, "export", "--to-checkpoint", self.file, "--force",
+                     names=["another segment uses this checkpoint"])
+            stats = json.loads(self.good("stat", "--json"))
+            self.assertEqual(stats["checkpoint_host"], process.pid)
+            self.assertRegex(self.good("stat"), b"(?m)^checkpoint host %d, [0-9,]+ cuts, the last .* "
+                             b"ago in .*, file .*B$" % process.pid)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=20)
+        self.assertEqual(json.loads(self.good("stat", "--json"))["checkpoint_host"], 0)
+        self.good("export", "--to-checkpoint", self.file, "--force")
+
+    def wait_for_host(self):
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            if json.loads(self.good("stat", "--json"))["checkpoint_host"] != 0:
+                return
+            time.sleep(0.05)
+        self.fail("nobody writes checkpoints")
+
+
+class CheckpointStores(CheckpointTest):
+    def test_checkpoint(self):
+        self.fill("--store", self.uri)
+        text = self.good("checkpoint", store=self.uri).decode()
+        self.assertRegex(text, r"^.*/desk & co.checkpoint is up to date: [0-9,]+ bytes, 8 entries, "
+                               r"in [0-9.]+ (ns|\u00b5s|ms|s)\n$")
+        self.assertEqual(self.content(self.entries_of(self.file)), self.content(self.export()))
+        self.assertEqual(os.stat(self.file).st_mode & 0o7777, 0o600)
+        report = json.loads(self.good("checkpoint", "--json", "--store", self.uri))
+        self.assertEqual((report["store"], report["checkpoint"], report["entries"]),
+                         (self.uri, self.file, 8))
+        self.assertEqual(report["file_bytes"], os.path.getsize(self.file))
+        self.assertLess(abs(report["at_ms"] - time.time() * 1000), 60000)
+        self.assertGreater(report["ns"], 0)
+        self.good("check")
+
+    def test_checkpoint_without_a_file(self):
+        self.bad(FAILED, "checkpoint", names=["TKS_UNSUPPORTED", "checkpoint="])
+        self.good("set", "p", "k", "v")
+        self.bad(FAILED, "checkpoint", names=["TKS_UNSUPPORTED"])
+
+    def test_checkpoint_without_a_store(self):
+        self.bad(NOT_FOUND, "checkpoint", store=self.uri, names=["checkpoint", self.store[6:]])
+        self.assertEqual(self.files(), [])
+        self.assert_nothing_there()
+        self.bad(USAGE, "checkpoint", store=self.store + "?checkpoint=relative",
+                 names=["relative"])
+
+    def test_checkpoint_that_fails(self):
+        self.good("set", "p", "k", "v")
+        bad = self.store + "?checkpoint=" + self.path("no/such/folder")
+        self.bad(FAILED, "checkpoint", store=bad, names=["no/such/folder"])
+        self.assertEqual(self.good("get", "p", "k", store=bad), b"v\n")
+        stats = json.loads(self.good("stat", "--json"))
+        self.assertGreaterEqual(stats["checkpoint_errors"], 1)
+        self.assertIn("no/such/folder", stats["checkpoint_error"])
+        self.assertRegex(self.good("stat"), b"(?m)^errors +[0-9]+ checkpoints failed, the last: .*folder")
+        self.good("check")
+
+    def test_looking_writes_no_checkpoint(self):
+        self.fill()
+        for words in (["stat"], ["plugins"], ["keys", "p"], ["get", "p", "i"], ["check"], ["export"],
+                      ["export", "--to-checkpoint", self.path("other")]):
+            self.good(*words, store=self.uri)
+        self.assertEqual(self.files(), ["other"])
+        stats = json.loads(self.good("stat", "--json", store=self.uri))
+        self.assertEqual((stats["checkpoint_cuts"], stats["checkpoint_host"],
+                          stats["checkpoint_error"], stats["restored_at_ms"]), (0, 0, "", 0))
+        self.assertRegex(self.good("stat"), rb"(?m)^checkpoint host none, 0 cuts$")
+
+    def test_changes_are_kept(self):
+        self.good("set", "p", "k", "v", store=self.uri)
+        self.good("set", "p", "gone", "v", store=self.uri)
+        self.good("del", "p", "gone", store=self.uri)
+        self.assertEqual([e["key"] for e in self.entries_of(self.file)], ["k"])
+        self.good("rm")
+        self.bad(NOT_FOUND, "get", "p", "k", store=self.uri)
+        self.assert_nothing_there()
+        self.good("set", "p", "more", "v", store=self.uri)
+        self.assertEqual(self.good("keys", "p").split(), [b"k", b"more"])
+
+    def test_restore(self):
+        self.fill()
+        before = self.export()
+        self.good("export", "--to-checkpoint", self.file)
+        image = self.read(self.file)
+        self.bad(FAILED, "restore", self.file, names=["restore", self.store, "rm"])
+        self.good("rm")
+        text = self.good("restore", self.file).decode()
+        for line in (r"restored +8 entries of 2 plugins into %s" % re.escape(self.store),
+                     r"from +.*desk & co.checkpoint, as of 20.* UTC, .* ago",
+                     r"expired +0 entries were left out", r"written +nowhere: .*"):
+            self.assertRegex(text, "(?m)^%s$" % line)
+        after = self.export()
+        self.assertEqual(self.content(after), self.content(before))
+        expiries = [[e["expires_at"] for e in entries if e["expires_at"]]
+                    for entries in (before, after)]
+        self.assertLessEqual(abs(expiries[0][0] - expiries[1][0]), 5)
+        self.assertEqual((self.files(), self.read(self.file)),
+                         ([os.path.basename(self.file)], image))
+        stats = json.loads(self.good("stat", "--json"))
+        self.assertEqual((stats["restored_entries"], stats["restored_damaged"]), (8, False))
+        self.assertRegex(self.good("stat"), rb"(?m)^restored +8 entries, as of 20.* UTC$")
+        self.good("set", "p", "i", "8", "--type", "i64")
+        self.assertGreater(json.loads(self.good("get", "p", "i", "--json"))["version"],
+                           max(e["version"] for e in before))
+        self.good("check")
+
+    def test_restore_by_a_relative_name(self):
+        self.fill()
+        self.good("export", "--to-checkpoint", self.file)
+        self.good("rm")
+        result = subprocess.run([TOOL, "restore", os.path.basename(self.file)], check=False,
+                                cwd=self.folder.name, env=self.environment, capture_output=True)
+        self.assertEqual((result.returncode, result.stderr), (FOUND, b""))
+
+    def test_restore_the_uris_own_file(self):
+        self.fill("--store", self.uri)
+        before = self.export()
+        image = self.read(self.file)
+        self.good("rm")
+        report = json.loads(self.good("restore", self.file, "--json", store=self.uri))
+        self.assertEqual((report["entries"], report["written_to"], report["damaged"]),
+                         (8, self.file, False))
+        self.assertEqual(self.read(self.file), image)
+        self.assertEqual(self.content(self.export()), self.content(before))
+        self.good("set", "p", "new", "v", store=self.uri)
+        self.assertEqual(len(self.entries_of(self.file)), 9)
+
+    def test_restore_beside_the_uris_own_file(self):
+        self.fill()
+        copy = self.path("monday")
+        self.good("export", "--to-checkpoint", copy)
+        image = self.read(copy)
+        self.good("rm")
+        report = json.loads(self.good("restore", copy, "--json", store=self.uri))
+        self.assertEqual(report["written_to"], self.file)
+        self.assertEqual(self.read(copy), image)
+        self.assertEqual(self.content(self.entries_of(self.file)),
+                         self.content(self.entries_of(copy)))
+        self.good("set", "p", "newer", "v", store=self.uri)
+        own = self.read(self.file)
+        self.good("rm")
+        self.bad(FAILED, "restore", copy, store=self.uri, names=["desk & co", "monday", "--force"])
+        self.assertEqual(self.read(self.file), own)
+        self.assert_nothing_there()
+        self.assertRegex(self.good("restore", copy, "--force", store=self.uri),
+                         rb"(?m)^written +from now on to .*desk & co.checkpoint$")
+        self.assertEqual(len(self.entries_of(self.file)), 8)
+        self.bad(NOT_FOUND, "get", "p", "newer")
+
+    def test_restore_where_the_own_file_cannot_be_written(self):
+        self.good("set", "p", "k", "v")
+        self.good("export", "--to-checkpoint", self.file)
+        self.good("rm")
+        result = self.run_tool("restore", self.file,
+                               store=self.store + "?checkpoint=" + self.path("no/folder"))
+        self.assertEqual(result.returncode, FAILED)
+        self.assertIn(b"no/folder could not be written", result.stderr)
+        self.assertEqual(self.good("get", "p", "k"), b"v\n")
+
+    def test_restore_a_damaged_file(self):
+        path = self.write("cut", self.read(GOLDEN)[:1500])
+        result = self.run_tool("restore", path, "--json")
+        self.assertEqual(result.returncode, FOUND, result)
+        self.assert_line(result.stderr, "restore", "warning", "damaged at byte 1416")
+        report = json.loads(result.stdout)
+        self.assertEqual((report["entries"], report["expired"], report["damaged"]), (6, 1, True))
+        self.assertIn("damaged", report["warning"])
+        self.assertEqual(self.good("get", "scalper", "trades"), b"-17\n")
+        stats = json.loads(self.good("stat", "--json"))
+        self.assertIs(stats["restored_damaged"], True)
+        self.assertIn("damaged", stats["restored_warning"])
+        self.assertRegex(self.good("stat"), rb"(?m)^restored +6 entries, .*; damaged: .*lost")
+
+    def test_bad_uris(self):
+        for query, name in [("checkpoint=relative", "relative"), ("checkpoint=%zz", "%zz"),
+                            ("siez=1M", "siez")]:
+            self.bad(USAGE, "restore", GOLDEN, store=self.store + "?" + query, names=[name])
+        self.bad(FAILED, "restore", GOLDEN, store="carrier-pigeon://x", names=["carrier-pigeon"])
+        self.assert_nothing_there()
+
+
 class Replay(ToolTest):
     def replay(self, *words, **options):
         return json.loads(self.good("replay", "--json", *words, **options))
@@ -515,6 +931,40 @@ class Replay(ToolTest):
         self.assertEqual(int(self.good("get", "replay-scalper-1", "position")),
                          report["plugins"][0]["state"]["position"])
         self.good("check")
+
+    def test_reboot(self):
+        self.assertIsNone(self.replay("--count", "500")["reboot"])
+        self.good("set", "p", "ban", "v", "--ttl", "3600000")
+        file = self.path("desk.checkpoint")
+        uri = "%s?checkpoint=%s" % (self.store, file)
+        report = self.replay("--count", "3000", store=uri)
+        self.assert_right(report, 3000)
+        reboot = report["reboot"]
+        self.assertIs(reboot["right"], True)
+        self.assertIs(reboot["restored"], True)
+        self.assertGreaterEqual(reboot["records_before"], 5)
+        self.assertEqual(reboot["records_before"], reboot["records_after"])
+        self.assertEqual((reboot["lost"], reboot["changed"], reboot["added"]), (0, 0, 0))
+        self.assertGreaterEqual(os.path.getsize(file), 1024)
+        self.assertEqual(json.loads(self.good("stat", "--json"))["restored_entries"],
+                         reboot["records_after"])
+        self.assertEqual(self.good("get", "p", "ban"), b"v\n")
+        text = self.good("replay", "--count", "500", store=uri).decode()
+        self.assertRegex(text, r"(?m)^reboot the segment was removed and opened again")
+        self.assertNotIn("WRONG", text)
+
+    def test_no_reboot_of_a_store_in_use(self):
+        uri = "%s?checkpoint=%s" % (self.store, self.path("desk.checkpoint"))
+        self.good("set", "p", "large", "-", stdin=b"x" * 1000000)
+        user = subprocess.Popen([TOOL, "export"], env=self.environment, stdout=subprocess.PIPE)
+        user.stdout.read(1000)
+        try:
+            text = self.good("replay", "--count", "500", store=uri).decode()
+        finally:
+            user.kill()
+            user.communicate(timeout=10)
+        self.assertIn("reboot not done: others use the store", text)
+        self.assertEqual(len(self.good("get", "p", "large")), 1000001)
 
     def test_a_kill_changes_nothing(self):
         def states(*words):
@@ -625,14 +1075,19 @@ class Replay(ToolTest):
 
     def test_own_store(self):
         before = set(leftovers("tickstate-replay"))
-        self.good("replay", "--count", "300", store="")
+        self.environment["TMPDIR"] = self.folder.name
+        self.assertIs(self.replay("--count", "300", store="")["reboot"]["right"], True)
         self.assertEqual(set(leftovers("tickstate-replay")), before)
+        self.assertEqual(os.listdir(self.folder.name), [])
         self.good("replay", "--count", "300", "--keep", store="")
         kept = sorted(set(leftovers("tickstate-replay")) - before)
         self.assertGreaterEqual(len(kept), 1)
         name = re.match(r"(tickstate-replay-\d+)", kept[0]).group(1)
         self.assertIn(b"replay-scalper-1", self.good("plugins", "--store", "shm://" + name))
         self.good("rm", "--store", "shm://" + name)
+        self.assertEqual(os.listdir(self.folder.name), [])
+        self.environment["TMPDIR"] = self.path("missing")
+        self.bad(FAILED, "replay", "--count", "300", store="", names=["missing"])
 
     def start_slow(self, **options):
         path = self.write("slow.csv", some_ticks(200, 500000000))

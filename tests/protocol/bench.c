@@ -55,7 +55,7 @@ void bench_init(struct bench *bench)
         abort();
     bench->parent->clock = &bench->arena->clock;
     bench->parent->log = &bench->arena->logs[0];
-    snprintf(scenario_uri, sizeof(scenario_uri), "shm://%s?size=128K&slots=14", store_name());
+    snprintf(scenario_uri, sizeof(scenario_uri), "shm://%s?size=160K&slots=14", store_name());
     open_all(bench);
 }
 

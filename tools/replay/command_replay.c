@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "replay/run.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -119,7 +121,7 @@ static int open_store(struct replay *replay)
         complain(replay->arguments, "the store's URI is too long");
         return CLI_USAGE;
     }
-    status = session_open(&arguments, false, &session);
+    status = session_open(&arguments, SESSION_CREATE, &session);
     replay->store = session.store;
     if (status != CLI_OK)
         return status;
@@ -129,10 +131,12 @@ static int open_store(struct replay *replay)
     return status;
 }
 
-static void close_store(struct replay *replay)
+void replay_close_store(struct replay *replay)
 {
-    for (int i = 0; i < replay->control->plugins; i++)
+    for (int i = 0; i < replay->control->plugins; i++) {
         tks_state_close(replay->plugins[i].state);
+        replay->plugins[i].state = NULL;
+    }
     tks_store_close(replay->store);
     replay->store = NULL;
 }
@@ -165,12 +169,16 @@ static int run_and_report(struct replay *replay)
     if (status == CLI_OK)
         status = replay_prove(replay);
     if (status == CLI_OK)
+        status = replay_reboot(replay);
+    if (status == CLI_OK)
         status = replay_print(replay);
     if (status == CLI_OK && replay->report_dir >= 0)
         status = replay_write_files(replay);
     if (status != CLI_OK || replay->right)
         return status;
-    complain(replay->arguments, "the final state is not the one that the ticks lead to");
+    complain(replay->arguments, replay->reboot.done && !replay->reboot.right
+                                    ? "what came back from the checkpoint is not what was there"
+                                    : "the final state is not the one that the ticks lead to");
     return CLI_FAILED;
 }
 
@@ -185,8 +193,10 @@ static int replay_on_store(struct replay *replay)
     opened = replay->store != NULL;
     if (status == CLI_OK)
         status = run_and_report(replay);
-    close_store(replay);
+    replay_close_store(replay);
     removed = own && opened ? tks_store_destroy(replay->store_uri) : TKS_OK;
+    /* A reboot that failed half-way has removed it already. */
+    removed = removed == TKS_NOT_FOUND ? TKS_OK : removed;
     if (removed != TKS_OK && status == CLI_OK)
         status = replay_fail_status(replay, removed, replay->store_uri);
     replay_unblock_signals(replay);
@@ -206,32 +216,88 @@ static int replay_with_control(struct replay *replay)
     return status == CLI_OK ? replay_on_store(replay) : status;
 }
 
-int command_replay(const struct arguments *arguments)
+static int replay_with(struct replay *replay)
 {
-    struct replay replay = {
-        .arguments = arguments, .store_uri = arguments->store_uri, .report_dir = -1};
-    char own_uri[64];
+    const struct arguments *arguments = replay->arguments;
     int status;
 
-    if (!arguments->store_named) {
-        snprintf(own_uri, sizeof(own_uri), "shm://tickstate-replay-%ld?size=" OWN_STORE_SIZE,
-                 (long)getpid());
-        replay.store_uri = own_uri;
-    }
-    replay.plugins = calloc((size_t)arguments->plugins, sizeof(*replay.plugins));
-    if (!replay.plugins)
+    replay->plugins = calloc((size_t)arguments->plugins, sizeof(*replay->plugins));
+    if (!replay->plugins)
         return complain_memory(arguments);
-    replay.control = replay_control_create(arguments->plugins, &replay.control_fd);
-    if (replay.control) {
-        status = replay_with_control(&replay);
-        close(replay.control_fd);
+    replay->control = replay_control_create(arguments->plugins, &replay->control_fd);
+    if (replay->control) {
+        status = replay_with_control(replay);
+        close(replay->control_fd);
     } else {
         complain(arguments, "shared memory: %s", strerror(errno));
         status = CLI_FAILED;
     }
-    if (replay.report_dir >= 0)
-        close(replay.report_dir);
-    replay_control_close(replay.control);
-    free(replay.plugins);
+    if (replay->report_dir >= 0)
+        close(replay->report_dir);
+    replay_control_close(replay->control);
+    free(replay->plugins);
     return status;
+}
+
+/* ---- The replay's own store -------------------------------------------------------------- */
+
+/* The only ones to know the folder were we and our plugins: all that is in it goes. */
+static void remove_folder(const char *folder)
+{
+    DIR *listing = opendir(folder);
+    struct dirent *name;
+
+    while (listing && (name = readdir(listing)))
+        if (strcmp(name->d_name, ".") != 0 && strcmp(name->d_name, "..") != 0)
+            unlinkat(dirfd(listing), name->d_name, 0);
+    if (listing)
+        closedir(listing);
+    rmdir(folder);
+}
+
+/* Its checkpoint lies in @p folder, which is made; NULL: complained. */
+static char *own_store(const struct arguments *arguments, char folder[PATH_MAX])
+{
+    const char *place = getenv("TMPDIR");
+    char plain[64], path[PATH_MAX + 16];
+    char *uri;
+
+    snprintf(folder, PATH_MAX, "%s/tickstate-replay-XXXXXX",
+             place && *place == '/' ? place : "/tmp");
+    if (!mkdtemp(folder)) {
+        complain(arguments, "%s: %s", folder, strerror(errno));
+        return NULL;
+    }
+    snprintf(plain, sizeof(plain), "shm://tickstate-replay-%ld?size=" OWN_STORE_SIZE,
+             (long)getpid());
+    snprintf(path, sizeof(path), "%s/checkpoint", folder);
+    uri = uri_with(plain, "checkpoint", path);
+    if (uri)
+        return uri;
+    rmdir(folder);
+    complain_memory(arguments);
+    return NULL;
+}
+
+static int replay_on_own_store(struct replay *replay)
+{
+    char folder[PATH_MAX];
+    char *uri = own_store(replay->arguments, folder);
+    int status;
+
+    if (!uri)
+        return CLI_FAILED;
+    replay->store_uri = uri;
+    status = replay_with(replay);
+    remove_folder(folder);
+    free(uri);
+    return status;
+}
+
+int command_replay(const struct arguments *arguments)
+{
+    struct replay replay = {
+        .arguments = arguments, .store_uri = arguments->store_uri, .report_dir = -1};
+
+    return arguments->store_named ? replay_with(&replay) : replay_on_own_store(&replay);
 }

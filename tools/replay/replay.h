@@ -10,6 +10,7 @@
  *   control.c          the memory that parent and plugins share besides the store
  *   histogram.c        latencies in logarithmic buckets
  *   proof.c            is every plugin's final state the one that the stream leads to?
+ *   reboot.c           does the store come back from its checkpoint as it was?
  *   report*.c          text, JSON, Markdown, CSV and the picture
  *
  * Exactly once. A plugin knows from its state alone which tick comes next, so a plugin that is

@@ -8,24 +8,6 @@ const struct replay_percentile replay_percentiles[REPLAY_PERCENTILES] = {
     {"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999}, {"max", 1.0},
 };
 
-const char *format_duration(uint64_t ns, char text[DURATION_MAX])
-{
-    static const char *const units[] = {"ns", "µs", "ms", "s"};
-    double value = (double)ns;
-    int unit = 0;
-
-    while (value >= 1000 && unit < 3) {
-        value /= 1000;
-        unit++;
-    }
-    snprintf(text, DURATION_MAX, "%.*f %s",
-             unit == 0 || value >= 100 ? 0
-             : value >= 10             ? 1
-                                       : 2,
-             value, units[unit]);
-    return text;
-}
-
 static const struct histogram *latency(const struct replay *replay, int index)
 {
     return &replay->control->slots[index].latency;
@@ -151,6 +133,31 @@ static void print_proof(const struct replay *replay)
            replay->audit.leaked_blocks == 0 ? "right" : "WRONG");
 }
 
+static void print_reboot(const struct replay *replay)
+{
+    const struct replay_reboot *reboot = &replay->reboot;
+    char number[2][GROUPED_MAX], size[SIZE_TEXT_MAX], duration[2][DURATION_MAX];
+
+    if (!reboot->done) {
+        printf("reboot %s\n", reboot->in_use ? "not done: others use the store"
+                                             : "none: the store's URI has no checkpoint=");
+        return;
+    }
+    printf("reboot the segment was removed and opened again from its checkpoint (%s, %llu cuts,\n"
+           "       the last in %s; restored in %s): of %s records %s came back with\n"
+           "       the same plugin, key, type, value, version and expiry: %s\n",
+           format_size(reboot->file_bytes, size), (unsigned long long)reboot->cuts,
+           format_duration(reboot->checkpoint_ns, duration[0]),
+           format_duration(reboot->restore_ns, duration[1]),
+           format_grouped(reboot->before - reboot->expired, number[0]),
+           format_grouped(replay_came_back(reboot), number[1]), reboot->right ? "right" : "WRONG");
+}
+
+uint64_t replay_came_back(const struct replay_reboot *reboot)
+{
+    return reboot->before - reboot->expired - reboot->lost - reboot->changed;
+}
+
 int replay_print(const struct replay *replay)
 {
     char ticks[GROUPED_MAX], elapsed[DURATION_MAX], span[DURATION_MAX];
@@ -178,6 +185,7 @@ int replay_print(const struct replay *replay)
         (unsigned long long)replay->timer_ns);
     print_kill(replay);
     print_proof(replay);
+    print_reboot(replay);
     return CLI_OK;
 }
 
@@ -244,14 +252,30 @@ static json_t *kill_json(const struct replay *replay)
                      "resumed_at_ticks", (json_int_t)kill->resumed_at, "right", kill->right);
 }
 
+static json_t *reboot_json(const struct replay *replay)
+{
+    const struct replay_reboot *reboot = &replay->reboot;
+
+    if (!reboot->done)
+        return json_null();
+    return json_pack("{sI sI sI sI sI sI sI sI sI sI sb sI sb}", "cuts", (json_int_t)reboot->cuts,
+                     "file_bytes", (json_int_t)reboot->file_bytes, "checkpoint_ns",
+                     (json_int_t)reboot->checkpoint_ns, "restore_ns",
+                     (json_int_t)reboot->restore_ns, "records_before", (json_int_t)reboot->before,
+                     "records_after", (json_int_t)reboot->after, "lost", (json_int_t)reboot->lost,
+                     "changed", (json_int_t)reboot->changed, "added", (json_int_t)reboot->added,
+                     "expired", (json_int_t)reboot->expired, "restored", reboot->restored,
+                     "leaked_blocks", (json_int_t)reboot->leaked_blocks, "right", reboot->right);
+}
+
 json_t *replay_json(const struct replay *replay)
 {
-    return json_pack("{ss sI sf sf ss si sI so so sI sI sb}", "stream", stream_name(replay),
-                     "ticks", (json_int_t)replay->ticks, "market_seconds",
-                     (double)replay->span_ns / 1e9, "elapsed_seconds",
-                     (double)replay->elapsed_ns / 1e9, "speed",
-                     replay->control->real_speed ? "real" : "max", "cpus", replay->cpus, "timer_ns",
-                     (json_int_t)replay->timer_ns, "plugins", plugins_json(replay), "kill",
-                     kill_json(replay), "leaked_blocks", (json_int_t)replay->audit.leaked_blocks,
-                     "recovered", (json_int_t)replay->stats.recovered, "right", replay->right);
+    return json_pack(
+        "{ss sI sf sf ss si sI so so so sI sI sb}", "stream", stream_name(replay), "ticks",
+        (json_int_t)replay->ticks, "market_seconds", (double)replay->span_ns / 1e9,
+        "elapsed_seconds", (double)replay->elapsed_ns / 1e9, "speed",
+        replay->control->real_speed ? "real" : "max", "cpus", replay->cpus, "timer_ns",
+        (json_int_t)replay->timer_ns, "plugins", plugins_json(replay), "kill", kill_json(replay),
+        "reboot", reboot_json(replay), "leaked_blocks", (json_int_t)replay->audit.leaked_blocks,
+        "recovered", (json_int_t)replay->stats.recovered, "right", replay->right);
 }

@@ -79,6 +79,7 @@ static void write_json(const struct replay *replay, FILE *file)
 static void write_markdown_verdict(const struct replay *replay, FILE *file)
 {
     const struct replay_kill *kill = &replay->kill;
+    const struct replay_reboot *reboot = &replay->reboot;
 
     if (kill->at != 0)
         fprintf(
@@ -88,6 +89,12 @@ static void write_markdown_verdict(const struct replay *replay, FILE *file)
             replay->plugins[0].name, (unsigned long long)kill->at,
             (unsigned long long)kill->kept.ticks, (unsigned long long)kill->resumed_at,
             kill->right ? "right" : "wrong");
+    if (reboot->done)
+        fprintf(file,
+                "- The segment was removed and opened again from its checkpoint: %llu records "
+                "before, %llu after, %llu of them the same: **%s**.\n",
+                (unsigned long long)reboot->before, (unsigned long long)reboot->after,
+                (unsigned long long)replay_came_back(reboot), reboot->right ? "right" : "wrong");
     fprintf(file, "- Leaked blocks: %llu.\n- Everything that was to be proven: **%s**.\n",
             (unsigned long long)replay->audit.leaked_blocks, replay->right ? "right" : "wrong");
 }

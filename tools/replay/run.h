@@ -32,6 +32,21 @@ struct replay_kill {
     bool right;
 };
 
+/** The removal of the segment and its return from the checkpoint file. */
+struct replay_reboot {
+    bool asked;  /* the store's URI names a file */
+    bool in_use; /* by others: it was left alone */
+    bool done;
+    uint64_t cuts, file_bytes;          /* when the segment was removed */
+    uint64_t checkpoint_ns, restore_ns; /* the last barrier; opening again */
+    bool restored;                      /* from a file without damage */
+    uint64_t leaked_blocks;
+    uint64_t before, after; /* records */
+    uint64_t lost, changed, added;
+    uint64_t expired; /* between the two looks: not lost */
+    bool right;
+};
+
 struct replay {
     const struct arguments *arguments;
     const char *store_uri;
@@ -42,6 +57,7 @@ struct replay {
     int64_t span_ns;
     struct replay_plugin *plugins; /* control->plugins of them */
     struct replay_kill kill;
+    struct replay_reboot reboot;
     int64_t elapsed_ns;
     uint64_t timer_ns; /* what reading the clock twice adds to every latency */
     int cpus;
@@ -56,6 +72,9 @@ struct replay {
 /** The status of a failure after a one-line complaint. */
 int replay_fail_status(const struct replay *replay, int status, const char *thing);
 
+/** command_replay.c: close the plugins' states and the store. */
+void replay_close_store(struct replay *replay);
+
 /** supervisor.c: start the plugins, kill and restart plugin 1, wait for all. */
 int replay_supervise(struct replay *replay);
 void replay_block_signals(struct replay *replay);
@@ -68,15 +87,17 @@ int replay_prove(struct replay *replay);
 /** Read a plugin's book; TKS_NOT_FOUND is a book of zeroes. */
 int replay_read_book(struct replay_plugin *plugin, struct scalper_book *book);
 
+/** reboot.c: when the store has a checkpoint, lose the segment and compare what comes back. */
+int replay_reboot(struct replay *replay);
+
 /** report.c */
 int replay_print(const struct replay *replay);
+/** Records that came back from the checkpoint as they were. */
+uint64_t replay_came_back(const struct replay_reboot *reboot);
 /** The whole result; NULL without memory. */
 json_t *replay_json(const struct replay *replay);
 /** The tables of the report, as text. */
 void replay_write_tables(const struct replay *replay, FILE *file);
-/** "1.23 µs" */
-#define DURATION_MAX 32
-const char *format_duration(uint64_t ns, char text[DURATION_MAX]);
 
 /** The percentiles that every report shows, and how they are called. */
 struct replay_percentile {
