@@ -124,15 +124,14 @@ static inline bool same_16(const char *a, const char *b)
 {
     return _mm_movemask_epi8(_mm_cmpeq_epi8(load_16(a), load_16(b))) == 0xffff;
 }
-/* 32 to 64 bytes: both halves, which overlap unless there are 64. */
-static inline void copy_64(char *to, const char *from, size_t len)
+static inline void copy_line(char *to, const char *from)
 {
-    __m128i a = load_16(from), b = load_16(from + 16), c = load_16(from + len - 32),
-            d = load_16(from + len - 16);
+    __m128i a = load_16(from), b = load_16(from + 16), c = load_16(from + 32),
+            d = load_16(from + 48);
     store_16(to, a);
     store_16(to + 16, b);
-    store_16(to + len - 32, c);
-    store_16(to + len - 16, d);
+    store_16(to + 32, c);
+    store_16(to + 48, d);
 }
 #endif
 
@@ -152,22 +151,22 @@ static inline void copy_words(char *to, const uint64_t *from, size_t len)
 static __attribute__((noinline, unused)) void copy_long(char *to, const uint64_t *from, size_t len)
 {
 #ifdef TKS_VECTORS
-    for (; len > 64; len -= 64, to += 64, from += 8)
-        copy_64(to, (const char *)from, 64);
-    if (len >= 32) {
-        copy_64(to, (const char *)from, len);
-        return;
-    }
+    for (; len >= 64; len -= 64, to += 64, from += 8)
+        copy_line(to, (const char *)from);
 #endif
     copy_words(to, from, len);
 }
 
-/** Copy out of shared memory that may be reused meanwhile. */
+/**
+ * Copy out of shared memory that may be reused meanwhile. No address depends on @p len, which was
+ * itself read from there: a store to an address that is not known yet keeps the next look-up from
+ * starting (measured: 400 instead of 210 ns for random gets that miss the caches).
+ */
 static inline void copy_from_shared(void *to, const uint64_t *from, size_t len)
 {
 #ifdef TKS_VECTORS
-    if (tks_likely(len - 32 <= 32)) {
-        copy_64(to, (const char *)from, len);
+    if (tks_likely(len == 64)) {
+        copy_line(to, (const char *)from);
         return;
     }
 #endif

@@ -569,7 +569,8 @@ static void grow(struct attempt *attempt)
 {
     struct tks_session *session = attempt->session;
     struct tks_member *member = session->member;
-    bool collided = attempt->new_count > 1;
+    bool collided = attempt->new_count > 1 || session->grow_again;
+    session->grow_again = false;
     bool look = collided || (attempt->inserted && (++session->inserts & 15) == 0);
     if (tks_likely(!look && !index_moving(session->plugin)))
         return;
@@ -583,6 +584,7 @@ static void grow(struct attempt *attempt)
         status = tks_index_help(member, session->plugin);
     if (status == BLOCK_SLOW) {
         /* Nobody depends on it: the next one goes on with what this one found. */
+        session->grow_again = collided;
         suspend(attempt);
         if (tks_class_of(member->wanted) < CLASS_COUNT)
             tks_block_refill(member, member->wanted, false);

@@ -15,6 +15,7 @@ struct tks_session {
     bool caller_clock; /* now_ms is the caller's */
     int64_t now_ms;
     unsigned inserts;
+    bool grow_again; /* a small index was to grow, and memory had to be found first */
 };
 
 /* A call that was expelled this often gives up with TKS_EVICTED. */

@@ -142,7 +142,7 @@ static inline uint64_t plain_member(const struct tks_segment *segment, uint64_t 
 }
 
 /**
- * The common case of node_find() with little around it: the bucket is not being moved, what it
+ * The common case of node_find() with little around it: the bucket is not just being moved, what it
  * holds is settled and without a deadline. NULL: not that, ask node_find().
  */
 static inline const uint64_t *node_find_plain(const struct tks_segment *segment,
@@ -156,6 +156,13 @@ static inline const uint64_t *node_find_plain(const struct tks_segment *segment,
     if (tks_unlikely(!head))
         return NULL;
     uint64_t word = load_acquire(head);
+    /* A table that stopped growing half-way is read for as long as nobody writes to it. */
+    if (tks_unlikely(head_kind(word) == HEAD_DONE)) {
+        head = head_on_level(segment, plugin, (unsigned)level + 1, name->hash, &piece);
+        if (!head)
+            return NULL;
+        word = load_acquire(head);
+    }
     bool in_vector = head_kind(word) == HEAD_VECTOR && !(word & HEAD_FROZEN);
     if (in_vector)
         word = plain_member(segment, word, fingerprint);
