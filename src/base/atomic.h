@@ -92,6 +92,18 @@ static inline void fence_release(void)
 }
 #endif
 
+/** Raise a word to @p value. False: it was as large already. */
+static inline bool raise_word(uint64_t *word, uint64_t value)
+{
+    for (;;) { /* every lost race was won by a larger value */
+        uint64_t now = load_ordered(word);
+        if (now >= value)
+            return false;
+        if (compare_and_swap(word, now, value))
+            return true;
+    }
+}
+
 /**
  * What fence_full() is, right after a compare_and_swap() that succeeded: on x86 a locked
  * instruction is a full barrier already (Intel SDM volume 3, 9.2.3.9), elsewhere it is not.

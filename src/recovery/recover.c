@@ -197,15 +197,6 @@ unsigned tks_recover_dead(struct tks_member *member)
 
 /* ---- Joining and leaving ------------------------------------------------------------------- */
 
-static void raise_high_water(struct header *header, uint64_t count)
-{
-    for (;;) { /* grows with every lost round, at most to the number of slots */
-        uint64_t now = load_ordered(&header->slot_high_water);
-        if (now >= count || compare_and_swap(&header->slot_high_water, now, count))
-            return;
-    }
-}
-
 /* False: what its dead owner left could not be settled; the slot is left to others. */
 static bool adopt(struct tks_member *member, unsigned index, enum slot_use use, bool inherited)
 {
@@ -214,7 +205,7 @@ static bool adopt(struct tks_member *member, unsigned index, enum slot_use use, 
     member->slot = &segment->slots[index];
     member->closed = SECTION_IDLE;
     tks_point(POINT_JOIN_CLAIMED);
-    raise_high_water(segment->header, (uint64_t)index + 1);
+    raise_word(&segment->header->slot_high_water, (uint64_t)index + 1);
     tks_point(POINT_JOIN_SEEN);
     if (inherited && !recover_slot(member, index)) {
         tks_slot_abandon(segment, index);

@@ -82,18 +82,6 @@ static void wait_for_call(struct header *header, uint32_t calls, int64_t ns)
         syscall(SYS_futex, calls_word(header), FUTEX_WAIT, calls, &timeout, NULL, 0);
 }
 
-/* False: it was as large already. */
-static bool raise_word(uint64_t *word, uint64_t value)
-{
-    for (;;) { /* every lost race was won by a larger value */
-        uint64_t now = load_ordered(word);
-        if (now >= value)
-            return false;
-        if (compare_and_swap(word, now, value))
-            return true;
-    }
-}
-
 /* ---- The lease ----------------------------------------------------------------------------- */
 
 static bool holds_lease(const struct tks_host *host, uint64_t generation)

@@ -31,15 +31,6 @@ static bool live_piece(uint64_t granule)
 
 /* ---- Marks ---------------------------------------------------------------------------------- */
 
-static void raise_word(uint64_t *word, uint64_t era)
-{
-    for (;;) { /* every lost race was won by a larger era, and eras are few */
-        uint64_t now = load_ordered(word);
-        if (now >= era || compare_and_swap(word, now, era))
-            return;
-    }
-}
-
 void tks_mark_raise(struct plugin *plugin, uint64_t *mark, uint64_t era)
 {
     raise_word(&plugin->changed, era);

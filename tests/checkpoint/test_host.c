@@ -404,11 +404,10 @@ static int export_on_and_on(void *arg)
 {
     const struct writer *writer = arg;
     tks_store *store = open_store(&writer->place);
-    uint64_t exports = 0, records = 0;
+    uint64_t records = 0;
     while (!__atomic_load_n(&writer->crew->stop, __ATOMIC_RELAXED)) {
         int status = tks_store_export(store, NULL, count_record, &records);
         NEED(status == TKS_OK || status == TKS_BUSY);
-        exports += !status;
         pause_us(3000);
     }
     tks_store_close(store);
