@@ -107,12 +107,12 @@ static inline void mark_changed(struct plugin *plugin, uint64_t *mark, uint64_t 
 static inline uint64_t *head_on_level(const struct tks_segment *segment, struct plugin *plugin,
                                       unsigned level, uint64_t hash, uint64_t *piece)
 {
-    uint64_t bucket = hash >> (64 - level_bits(level));
     *piece = 0;
-    if (level == 0)
-        return &plugin->heads[bucket];
     if (tks_unlikely(level >= LEVELS))
         return NULL;
+    uint64_t bucket = hash >> (64 - level_bits(level));
+    if (level == 0)
+        return &plugin->heads[bucket];
     uint64_t granule = load_acquire(&plugin->level[level]);
     if (level_bits(level) > PIECE_BITS) {
         uint64_t words = 1ull << (level_bits(level) - PIECE_BITS);
