@@ -6,6 +6,8 @@
  */
 #include "host_support.h"
 
+#include "base/hash.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -453,7 +455,78 @@ static void cuts_under_load_are_states_that_existed(void **unused)
     run_load(16, 32, 0);
 }
 
-/* Between the era it read and the mark it raises a writer is stopped over a whole cut. */
+struct settler {
+    char uri[128]; /* without the checkpoint: it is no host */
+    const char *key;
+};
+
+static int stop_before_settling(void *arg)
+{
+    const struct settler *settler = arg;
+    tks_store *store;
+    NEED_OK(tks_store_open(settler->uri, NULL, &store));
+    tks_state *state = open_state(store, "plugin");
+    seam.settles = 1;
+    NEED_OK(tks_set(state, settler->key, "late", 4));
+    NEED(!seam.settles);
+    tks_state_close(state);
+    tks_store_close(store);
+    return 0;
+}
+
+/* Far from @p key in the order of hashes: no mark stands for both. */
+static const char *far_from(const char *key)
+{
+    const uint64_t half = hash_of(key, strlen(key)) >> 63;
+    return half == hash_of("other", 5) >> 63 ? "third" : "other";
+}
+
+/* Between the era it read and the mark it raises a writer is stopped over a whole cut. What it
+ * wrote is in the cut, or in the next. */
+static void a_settler_stopped_over_a_cut_is_not_missed(void **unused)
+{
+    static const char *const keys[] = {"there", "absent"};
+    struct place place;
+    struct settler settler;
+    int status;
+    (void)unused;
+    NEED(hash_of("other", 5) >> 63 != hash_of("third", 5) >> 63);
+#ifndef TKS_TEST_TINY
+    skip();
+#endif
+    for (unsigned i = 0; i < 2; i++) {
+        place_make(&place, "size=8M&interval_ms=86400000");
+        tks_store *store = open_store(&place);
+        tks_state *state = open_state(store, "plugin");
+        snprintf(settler.uri, sizeof(settler.uri), "shm://%s", place.name);
+        settler.key = keys[i];
+        for (unsigned k = 0; k < 400; k++) {
+            char key[16];
+            snprintf(key, sizeof(key), "k%u", k);
+            NEED_OK(tks_set(state, key, "value", 5));
+        }
+        const char *other = far_from(settler.key);
+        NEED_OK(tks_set(state, "there", "value", 5));
+        NEED_OK(tks_set(state, other, "value", 5));
+        NEED_OK(tks_store_checkpoint(store));
+        pid_t child = start(stop_before_settling, &settler);
+        NEED(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
+        for (unsigned cut = 0; cut < 2; cut++) {
+            NEED_OK(tks_set(state, other, "again", 5));
+            NEED_OK(tks_store_checkpoint(store));
+        }
+        NEED(!kill(child, SIGCONT));
+        finish(child);
+        NEED_OK(tks_set(state, other, "last", 4));
+        NEED_OK(tks_store_checkpoint(store));
+        need_same(store, &place);
+        tks_state_close(state);
+        tks_store_close(store);
+        place_drop(&place, true);
+    }
+}
+
+/* The same with many writers, where it happens. */
 static void a_late_mark_is_not_missed(void **unused)
 {
     (void)unused;
@@ -891,6 +964,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(without_checkpoint_it_is_unsupported, setup),
         cmocka_unit_test_setup(increments_are_what_changed, setup),
         cmocka_unit_test_setup(cuts_under_load_are_states_that_existed, setup),
+        cmocka_unit_test_setup(a_settler_stopped_over_a_cut_is_not_missed, setup),
         cmocka_unit_test_setup(a_late_mark_is_not_missed, setup),
         cmocka_unit_test_setup(a_snapshot_of_somebody_else_is_waited_for, setup),
         cmocka_unit_test_setup(disk_errors_are_told_and_survived, setup),
