@@ -8,8 +8,9 @@
  * jump past it. The jump is far, to the wall clock at least, because the records of a copy come in
  * no order of versions: whatever a store gave out that was made before the jump is then below.
  *
- * A segment made from a checkpoint goes on from those before it. Where its file does not say what
- * these gave out (first_version is 0) it may be anything below the counter.
+ * A segment made from a checkpoint goes on from those before it. Its file says where
+ * these began, not what they jumped over; one of an older library says nothing (first_version is
+ * 0), and then any number below the counter may have been given out.
  *
  * The jump comes before its gap is written down and before the entry is written. Whoever dies in
  * between has lost the gap: what would have been kept in it gets new versions.

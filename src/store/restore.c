@@ -167,7 +167,7 @@ static int raise_versions(struct filling *filling)
                         filling->restore->path, (unsigned long long)info->highest_version);
     if (*next < info->highest_version + margin)
         *next = info->highest_version + margin;
-    filling->segment->header->first_version = 0; /* the file does not say */
+    filling->segment->header->first_version = info->first_version;
     return TKS_OK;
 }
 
