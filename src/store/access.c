@@ -351,6 +351,8 @@ int tks_shm_write(tks_state *base, const char *key, tks_key *prepared, struct tk
     }
     status = tks_operate(&state->session, &operation);
     writing->result = operation.result;
+    if (writing->kind == WRITE_COPY)
+        writing->copied = TKS_COPY_RENEWED;
     return status == TKS_CONFLICT || status == TKS_TYPE ? expected_outcome(status) : status;
 }
 
