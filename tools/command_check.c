@@ -5,7 +5,7 @@
 static json_t *check_json(const struct arguments *arguments, const struct tks_check *check)
 {
     return json_pack(
-        "{ss sb sI sI sI sI sI sI sI}", "store", arguments->store_uri, "ok",
+        "{ss sb sI sI sI sI sI sI sI}", "store", arguments->store_shown, "ok",
         check->leaked_blocks == 0, "reachable_blocks", (json_int_t)check->reachable_blocks,
         "free_blocks", (json_int_t)check->free_blocks, "retired_blocks",
         (json_int_t)check->retired_blocks, "held_blocks", (json_int_t)check->held_blocks,
@@ -15,7 +15,7 @@ static json_t *check_json(const struct arguments *arguments, const struct tks_ch
 
 static void print_check(const struct arguments *arguments, const struct tks_check *check)
 {
-    printf("store      %s\n", arguments->store_uri);
+    printf("store      %s\n", arguments->store_shown);
     printf("reachable  %llu blocks\n", (unsigned long long)check->reachable_blocks);
     printf("free       %llu blocks\n", (unsigned long long)check->free_blocks);
     printf("retired    %llu blocks\n", (unsigned long long)check->retired_blocks);
@@ -36,7 +36,7 @@ static int report(const struct arguments *arguments, const struct tks_check *che
         print_check(arguments, check);
     if (check->leaked_blocks == 0)
         return status;
-    complain(arguments, "%s: %llu blocks are leaked", arguments->store_uri,
+    complain(arguments, "%s: %llu blocks are leaked", arguments->store_shown,
              (unsigned long long)check->leaked_blocks);
     return CLI_FAILED;
 }
@@ -57,7 +57,7 @@ int command_check(const struct arguments *arguments)
     if (status == TKS_OK)
         status = report(arguments, &check);
     else
-        status = complain_status(arguments, status, arguments->store_uri);
+        status = complain_status(arguments, status, arguments->store_shown);
     session_close(&session);
     return status;
 }

@@ -24,7 +24,7 @@ static json_t *segment_json(const struct arguments *arguments, const struct tks_
 {
     return json_pack(
         "{ss sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI sb sb sb si}", "store",
-        arguments->store_uri, "size_bytes", (json_int_t)stats->size_bytes, "committed_bytes",
+        arguments->store_shown, "size_bytes", (json_int_t)stats->size_bytes, "committed_bytes",
         (json_int_t)stats->committed_bytes, "used_bytes", (json_int_t)stats->used_bytes,
         "retired_bytes", (json_int_t)stats->retired_bytes, "keys", (json_int_t)stats->keys,
         "plugins", (json_int_t)stats->plugins, "states", (json_int_t)stats->states, "stores",
@@ -90,7 +90,7 @@ static void print_stats(const struct arguments *arguments, const struct tks_stat
 {
     char size[4][SIZE_TEXT_MAX], keys[GROUPED_MAX];
 
-    printf("store      %s\n", arguments->store_uri);
+    printf("store      %s\n", arguments->store_shown);
     printf("size       %s reserved, %s committed\n", format_size(stats->size_bytes, size[0]),
            format_size(stats->committed_bytes, size[1]));
     printf("used       %s, of these %s retired\n", format_size(stats->used_bytes, size[2]),
@@ -121,7 +121,7 @@ int command_stat(const struct arguments *arguments)
         return status;
     status = tks_store_stats(session.store, &stats);
     if (status != TKS_OK)
-        status = complain_status(arguments, status, arguments->store_uri);
+        status = complain_status(arguments, status, arguments->store_shown);
     else if (arguments->json)
         status = print_json(arguments, stats_json(arguments, &stats));
     else
@@ -219,7 +219,7 @@ int command_plugins(const struct arguments *arguments)
     if (status == TKS_OK)
         status = print_plugins(arguments, &list);
     else
-        status = complain_status(arguments, status, arguments->store_uri);
+        status = complain_status(arguments, status, arguments->store_shown);
     release_plugins(&list);
     session_close(&session);
     return status;
@@ -231,5 +231,5 @@ int command_rm(const struct arguments *arguments)
 {
     int status = tks_store_destroy(arguments->store_uri);
 
-    return status == TKS_OK ? CLI_OK : complain_status(arguments, status, arguments->store_uri);
+    return status == TKS_OK ? CLI_OK : complain_status(arguments, status, arguments->store_shown);
 }

@@ -148,24 +148,50 @@ static const struct command commands[] = {
     {
         .name = "import",
         .words = "[FILE]",
-        .summary = "store the entries of an export",
+        .summary = "store the entries of an export, or of another store",
         .details =
             "Reads what export wrote, from FILE or standard input: JSON lines or a checkpoint\n"
-            "file, whichever it is. The whole input is checked before anything is stored: a\n"
+            "file, whichever it is. With --from URI it reads another store instead: that is\n"
+            "'tickstate copy' with this store for its target, and keeps versions.\n"
+            "The whole input is checked before anything is stored: a\n"
             "bad line is named FILE:LINE and changes nothing. Of a damaged checkpoint the\n"
             "newest intact cut is taken, with a warning. Entries get new versions; one whose\n"
             "expires_at has passed is removed. Creates the store when it is missing: with\n"
             "another size= or slots= this is how a store is moved to another layout.",
-        .example = "tickstate import --store shm://copy desk.jsonl",
-        .options = OPTION_JSON,
+        .example = "tickstate import --store shm://copy desk.jsonl\n"
+                   "         tickstate import --store shm://desk --from sqlite:///var/lib/desk.db",
+        .options = OPTION_JSON | OPTION_FROM_OR_FILE,
         .max_words = 1,
         .run = command_import,
+    },
+    {
+        .name = "copy",
+        .words = "",
+        .summary = "copy a store into another one, of whatever kind the two are",
+        .details =
+            "Every entry of --from as of one instant, with its type, expiry and version. A\n"
+            "version that --to may have given out itself gets a new one: versions are never\n"
+            "used again. Nobody is stopped for it, neither here nor there.\n"
+            "May be interrupted and run again: what is the same in both is skipped, and what\n"
+            "has changed in --from since is brought too. An entry that differs is overwritten,\n"
+            "also when it was written to --to after an earlier run: let --to be used only when\n"
+            "the last run is done. What only --to has stays there, so what is deleted in --from\n"
+            "between two runs stays as well.\n"
+            "Creates --to when it is missing. Exit status 3 when it did not come to the end;\n"
+            "what was copied until then stays.",
+        .example = "tickstate copy --from shm://desk --to sqlite:///var/lib/desk.db\n"
+                   "         tickstate copy --from postgres:///desk --to 'shm://desk?size=1G' \\\n"
+                   "                        --plugin 'scalper-*'",
+        .options = OPTION_JSON | OPTION_FROM | OPTION_TO | OPTION_GLOB,
+        .run = command_copy,
     },
     {
         .name = "rm",
         .words = "",
         .summary = "remove a store",
-        .details = "Refuses (exit status 3) while live processes are attached.",
+        .details =
+            "Refuses (exit status 3) while live processes are attached. Removes segments of\n"
+            "shm:// only: a database's table is its owner's to drop.",
         .example = "tickstate rm --store shm://desk",
         .options = 0,
         .run = command_rm,
@@ -206,5 +232,7 @@ int main(int argc, char **argv)
     status = arguments_parse(argc, argv, commands, &arguments);
     if (status < 0)
         status = arguments.command->run(&arguments);
-    return finish_output(&arguments, status);
+    status = finish_output(&arguments, status);
+    arguments_release(&arguments);
+    return status;
 }

@@ -7,12 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What comes after a colon may be a password. */
+static int fail_no_uri(const char *text)
+{
+    size_t shown = strcspn(text, ":");
+    return tks_fail(TKS_INVALID, "not a store URI (scheme://…): \"%.*s%s\"",
+                    shown > 100 ? 100 : (int)shown, text, text[shown] ? "…" : "");
+}
+
 int tks_uri_split(const char *text, struct tks_uri *uri)
 {
     const char *colon = strstr(text, "://");
     size_t scheme_len = colon ? (size_t)(colon - text) : 0;
     if (!scheme_len || scheme_len >= sizeof(uri->scheme))
-        return tks_fail(TKS_INVALID, "not a store URI (scheme://…): \"%.100s\"", text);
+        return fail_no_uri(text);
     uri->text = text;
     memcpy(uri->scheme, text, scheme_len);
     uri->scheme[scheme_len] = 0;
@@ -71,7 +79,7 @@ int tks_uri_next(const char **cursor, char *name, size_t name_cap, char *value, 
     if (decode(start, name_len, name, name_cap) ||
         decode(equals + 1, len - name_len - 1, value, value_cap))
         return tks_fail(TKS_INVALID, "URI parameter \"%.*s\" is malformed or too long",
-                        len > 80 ? 80 : (int)len, start);
+                        name_len > 80 ? 80 : (int)name_len, start);
     return 1;
 }
 
