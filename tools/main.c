@@ -11,8 +11,8 @@ static const struct command commands[] = {
         .name = "stat",
         .words = "",
         .summary = "size, use and health of a store",
-        .details = "Prints what the store holds and what its URI's parameters came to. Works on a\n"
-                   "store all of whose users are dead.",
+        .details = "Prints what the store holds and what its URI's parameters came to, as far as\n"
+                   "its backend has such a thing. Works on a store all of whose users are dead.",
         .example = "tickstate stat --store shm://desk --json",
         .options = OPTION_JSON,
         .run = command_stat,
@@ -98,7 +98,8 @@ static const struct command commands[] = {
         .details =
             "Returns when every write that was finished before is on disk, in the file that\n"
             "checkpoint= in the store's URI names. Whichever process writes checkpoints does\n"
-            "it; when none does, this one. Exit status 3 without checkpoint= in the URI.",
+            "it; when none does, this one. Exit status 3 without checkpoint= in the URI.\n"
+            "A database is told to put what it holds on disk, where it has a call for it.",
         .example = "tickstate checkpoint --store 'shm://desk?checkpoint=/var/lib/desk.checkpoint'",
         .options = OPTION_JSON,
         .run = command_checkpoint,
