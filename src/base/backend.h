@@ -113,5 +113,6 @@ struct tks_state {
 };
 
 extern const struct tks_backend tks_shm_backend;
+extern const struct tks_backend tks_local_backend;
 
 #endif
