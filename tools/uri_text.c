@@ -7,6 +7,108 @@
 #include <string.h>
 
 #define NAME_MAX_LEN 32
+#define MASK "***"
+
+bool uri_has_scheme(const char *uri, const char *scheme)
+{
+    size_t len = strlen(scheme);
+
+    return strncmp(uri, scheme, len) == 0 && strncmp(uri + len, "://", 3) == 0;
+}
+
+bool uri_is_shm(const char *uri)
+{
+    return uri_has_scheme(uri, "shm");
+}
+
+bool is_uri(const char *text)
+{
+    size_t letters = strcspn(text, ":/");
+
+    return letters > 0 && strncmp(text + letters, "://", 3) == 0;
+}
+
+const char *uri_backend(const char *uri, char name[BACKEND_NAME_MAX])
+{
+    if (uri_has_scheme(uri, "postgresql"))
+        uri = "postgres://";
+    snprintf(name, BACKEND_NAME_MAX, "%.*s", (int)strcspn(uri, ":"), uri);
+    return name;
+}
+
+/* ---- What may be printed ----------------------------------------------------------------- */
+
+/* The '@' that ends user and password in "user:password@host/…", NULL: there are none. */
+static const char *find_at(const char *rest)
+{
+    const char *at = rest + strcspn(rest, "@/"), *last;
+
+    if (*at == '@' || at == rest)
+        return *at == '@' ? at : NULL;
+    /* A '/' belongs into no password, but somebody may have typed one. */
+    last = memrchr(at, '@', strcspn(at, "?"));
+    return last;
+}
+
+static void add_text(char *to, const char *text, size_t len)
+{
+    strncat(to, text, len);
+}
+
+/* "name=value": a password by its name, or a URI that may hold one (mirror=). */
+static bool holds_password(const char *part, size_t len)
+{
+    const char *equals = memchr(part, '=', len);
+
+    if (!equals)
+        return memchr(part, '@', len) != NULL;
+    return memmem(part, (size_t)(equals - part), "password", 8) != NULL ||
+           memchr(part, '@', len) != NULL || memmem(part, len, "%40", 3) != NULL;
+}
+
+static void add_parameters(char *to, const char *part)
+{
+    while (*part) {
+        size_t len = strcspn(part, "&"), kept = len;
+
+        if (holds_password(part, len)) {
+            const char *equals = memchr(part, '=', len);
+            kept = equals ? (size_t)(equals - part) + 1 : 0;
+        }
+        add_text(to, part, kept);
+        if (kept < len)
+            strcat(to, MASK);
+        part += len;
+        if (*part == '&')
+            add_text(to, part++, 1);
+    }
+}
+
+char *uri_shown(const char *uri)
+{
+    /* Without a scheme it is a mistake, in which a password may stand all the same. */
+    const char *rest = is_uri(uri) ? strstr(uri, "://") + 3 : uri, *at, *colon;
+    /* A parameter has at least a byte for its mask. */
+    char *shown = calloc(1, (sizeof(MASK) + 1) * (strlen(uri) + 1));
+    size_t len;
+
+    if (!shown)
+        return NULL;
+    at = uri_is_shm(uri) ? NULL : find_at(rest);
+    colon = at ? memchr(rest, ':', (size_t)(at - rest)) : NULL;
+    if (colon) {
+        add_text(shown, uri, (size_t)(colon - uri) + 1);
+        strcat(shown, MASK);
+        uri = at;
+    }
+    len = strcspn(uri, "?");
+    add_text(shown, uri, len + (uri[len] == '?'));
+    if (uri[len] == '?')
+        add_parameters(shown, uri + len + 1);
+    return shown;
+}
+
+/* ---- Parameters -------------------------------------------------------------------------- */
 
 int uri_parameter(const char *text, const char *name, char value[URI_VALUE_MAX])
 {

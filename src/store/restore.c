@@ -167,6 +167,7 @@ static int raise_versions(struct filling *filling)
                         filling->restore->path, (unsigned long long)info->highest_version);
     if (*next < info->highest_version + margin)
         *next = info->highest_version + margin;
+    filling->segment->header->first_version = info->first_version;
     return TKS_OK;
 }
 

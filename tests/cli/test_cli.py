@@ -22,7 +22,7 @@ TOOL = None
 HEADER = "recv_ns,exch_ms,venue,symbol,kind,seq,px1,qty1,px2,qty2,aggr\n"
 FOUND, NOT_FOUND, USAGE, FAILED = 0, 1, 2, 3
 COMMANDS = ["stat", "plugins", "keys", "get", "set", "del", "check", "checkpoint", "restore",
-            "export", "import", "rm", "replay"]
+            "export", "import", "copy", "rm", "replay"]
 counter = 0
 
 
@@ -109,7 +109,7 @@ class Usage(ToolTest):
             own = self.good(command, "--help").decode()
             self.assertTrue(own.startswith("Usage: tickstate %s" % command), own)
             self.assertIn("Example: tickstate %s" % command, own)
-            self.assertIn("--store", own)
+            self.assertIn("--to URI" if command == "copy" else "--store", own)
         self.assertEqual(self.good("-h").decode(), text)
 
     def test_version(self):
@@ -133,6 +133,11 @@ class Usage(ToolTest):
                 (["checkpoint", "word"], ["word"]), (["check", "--checkpoint"], ["--checkpoint"]),
                 (["check", "--checkpoint", ""], ["--checkpoint"]),
                 (["export", "--force"], ["--to-checkpoint"]),
+                (["copy"], ["--from"]), (["copy", "--from", "shm://a"], ["--to"]),
+                (["copy", "--to", "shm://a"], ["--from"]),
+                (["copy", "--store", "shm://a"], ["--store"]),
+                (["copy", "--from", "shm://a", "--to", "shm://b", "word"], ["'word'"]),
+                (["import", "--from", "shm://a", "file"], ["--from", "'file'"]),
                 (["export", "--to-checkpoint", ""], ["--to-checkpoint"])]:
             with self.subTest(words=words):
                 self.bad(USAGE, *words, names=names)
@@ -142,6 +147,25 @@ class Usage(ToolTest):
         self.bad(USAGE, "stat", "--store", "shm://", names=["stat", "shm://"])
         self.bad(USAGE, "stat", "--store", "shm://a/b", names=["a/b"])
         self.bad(FAILED, "stat", "--store", "carrier-pigeon://x", names=["carrier-pigeon"])
+
+    def test_no_password_is_printed(self):
+        for uri, shown in [
+                ("pigeon://me:secret@host/db", "pigeon://me:***@host/db"),
+                ("pigeon://me:sec?ret@host/db", "pigeon://me:***@host/db"),
+                ("pigeon://me:sec/secret@host/db", "pigeon://me:***@host/db"),
+                ("pigeon://host/db?user=me&password=secret&sslpassword=secret&x=1",
+                 "pigeon://host/db?user=me&password=***&sslpassword=***&x=1"),
+                ("pigeon:me:secret@host", "pigeon:***@host"),
+                ("shm://x?mirror=pigeon://me:secret@host", "shm://x?mirror=***"),
+                ("shm://x?mirror=pigeon%3A%2F%2Fme%3Asecret%40host", "shm://x?mirror=***"),
+                ("shm://x?password=%zzsecret", "shm://x?password=***")]:
+            for words in (["stat", "--store", uri], ["set", "p", "k", "v", "--store", uri],
+                          ["copy", "--from", uri, "--to", self.store]):
+                with self.subTest(words=words):
+                    result = self.run_tool(*words)
+                    self.assertIn(result.returncode, (USAGE, FAILED))
+                    self.assert_line(result.stderr, shown)
+                    self.assertNotIn(b"secret", result.stdout + result.stderr)
 
     def test_bad_names(self):
         self.bad(USAGE, "set", "p", "", "v")
@@ -486,6 +510,189 @@ class Exchange(ToolTest):
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "checkpoint", "golden",
                       "v1.checkpoint")
+
+
+class Copy(ToolTest):
+    """copy, and import --from URI, between segments."""
+
+    def setUp(self):
+        super().setUp()
+        self.target = self.another_store()
+
+    def another_store(self):
+        store = new_store()
+        self.addCleanup(subprocess.run, [TOOL, "rm", "--store", store], capture_output=True,
+                        check=False)
+        return store
+
+    def fill(self, store):
+        for plugin, key, value, words in [
+                ("a", "i64", "-5", ["--type", "i64"]), ("a", "f64", "1", ["--type", "f64"]),
+                ("a", "bool", "true", ["--type", "bool"]), ("a", "string", "text", []),
+                ("b", "json", '{"$bytes":[1,2]}', ["--type", "json"]),
+                ("b", "bytes", b"\xff\x01", ["--type", "bytes"]), ("b", "empty", "", []),
+                ("b-2", "ttl", "soon", ["--ttl", "3600000"])]:
+            self.good("set", plugin, key, value, *words, "--store", store)
+
+    def copy(self, source, target, *words):
+        return json.loads(self.good("copy", "--from", source, "--to", target, "--json", *words))
+
+    def assert_outcome(self, outcome, copied, same, expired=0, new_versions=0):
+        figures = [outcome[name] for name in ("copied", "same", "expired", "new_versions")]
+        self.assertEqual((outcome["complete"], figures),
+                         (True, [copied, same, expired, new_versions]))
+
+    def entries(self, store, *words):
+        rows = self.export("--store", store, *words)
+        return sorted(rows, key=lambda row: (row["plugin"], row["key"]))
+
+    def assert_same_entries(self, left, right):
+        """All but the clocks' rounding."""
+        self.assertEqual([dict(row, expires_at=None) for row in left],
+                         [dict(row, expires_at=None) for row in right])
+        for one, other in zip(left, right):
+            self.assertEqual(one["expires_at"] is None, other["expires_at"] is None)
+            if one["expires_at"]:
+                self.assertLessEqual(abs(one["expires_at"] - other["expires_at"]), 5)
+
+    def test_types_expiries_and_versions_stay(self):
+        self.fill(self.store)
+        self.assert_outcome(self.copy(self.store, self.target), 8, 0)
+        self.assert_same_entries(self.entries(self.store), self.entries(self.target))
+
+    def test_run_again(self):
+        self.fill(self.store)
+        self.copy(self.store, self.target)
+        self.assert_outcome(self.copy(self.store, self.target), 0, 8)
+        self.good("set", "a", "string", "changed")
+        self.good("set", "a", "new", "value")
+        self.good("del", "a", "bool")
+        self.good("set", "a", "f64", "the target's", "--store", self.target)
+        self.assert_outcome(self.copy(self.store, self.target), 3, 5)
+        rows = self.entries(self.target)
+        self.assert_same_entries([row for row in rows if row["key"] != "bool"],
+                                 self.entries(self.store))
+
+    def test_text(self):
+        self.fill(self.store)
+        words = ["copy", "--from", self.store, "--to", self.target]
+        self.assertEqual(self.good(*words),
+                         b"8 entries copied, 0 already the same, 0 expired on the way\n")
+        self.assertEqual(self.good(*words),
+                         b"0 entries copied, 8 already the same, 0 expired on the way\n")
+
+    def test_selected_plugins(self):
+        self.fill(self.store)
+        self.assert_outcome(self.copy(self.store, self.target, "--plugin", "b*"), 4, 0)
+        self.assert_same_entries(self.entries(self.store, "--plugin", "b*"),
+                                 self.entries(self.target))
+
+    def test_import_from_a_store(self):
+        self.fill(self.store)
+        outcome = json.loads(self.good("import", "--store", self.target, "--from", self.store,
+                                       "--json"))
+        self.assert_outcome(outcome, 8, 0)
+        self.assert_same_entries(self.entries(self.store), self.entries(self.target))
+
+    def test_import_from_a_file(self):
+        self.fill(self.store)
+        lines = self.write("lines", self.good("export"))
+        for words, stdin in ([lines], b""), (["-"], self.good("export")):
+            self.good("import", "--store", self.target, "--from", *words, stdin=stdin)
+            self.assertEqual(len(self.entries(self.target)), 8)
+            self.good("rm", "--store", self.target)
+
+    def test_into_a_store_made_before(self):
+        self.good("set", "old", "key", "value", "--store", self.target)
+        self.fill(self.store)
+        self.assert_outcome(self.copy(self.store, self.target), 8, 0)
+        rows = [row for row in self.entries(self.target) if row["plugin"] != "old"]
+        self.assert_same_entries(rows, self.entries(self.store))
+
+    def test_a_version_the_target_gave_out_is_not_kept(self):
+        third = self.another_store()
+        self.good("set", "p", "k", "first", "--store", self.target)
+        first = self.entries(self.target)[0]
+        file = self.path("file")
+        self.good("export", "--store", self.target, "--to-checkpoint", file)
+        self.good("set", "p", "k", "second", "--store", self.target)
+        second = self.entries(self.target)[0]
+        self.good("restore", file, "--store", third)
+        self.assert_outcome(self.copy(third, self.target), 1, 0, new_versions=1)
+        row = self.entries(self.target)[0]
+        self.assertEqual(row["value"], "first")
+        self.assertNotIn(row["version"], (first["version"], second["version"]))
+        self.assertIn(b"; 1 of the copied got a new version\n",
+                      self.good("set", "p", "k", "third", "--store", self.target) +
+                      self.good("copy", "--from", third, "--to", self.target))
+
+    def test_refused(self):
+        self.fill(self.store)
+        for words, names in [
+                ([self.store, self.store], ["itself"]),
+                ([self.store, self.store + "?size=1G"], ["itself"]),
+                ([self.store, "memory://"], ["memory://"]), (["memory://", self.store], ["memory://"]),
+                ([self.store, "shm://a/b"], ["a/b"]), (["no-uri", self.store], ["no-uri"])]:
+            with self.subTest(words=words):
+                self.bad(USAGE, "copy", "--from", words[0], "--to", words[1], names=names)
+        self.bad(USAGE, "import", "--from", self.store, names=["itself"])
+        self.bad(FAILED, "copy", "--from", self.store, "--to", "pigeon://x", names=["pigeon://x"])
+
+    def test_no_source_makes_no_target(self):
+        self.bad(NOT_FOUND, "copy", "--from", self.store, "--to", self.target, names=[self.store])
+        self.assertEqual(leftovers(self.target[6:]), [])
+
+    def test_the_source_is_only_read(self):
+        file = self.path("file")
+        self.fill(self.store)
+        self.copy(self.store + "?checkpoint=" + urllib.parse.quote(file), self.target)
+        self.assertFalse(os.path.exists(file))
+
+    def test_a_full_target(self):
+        lines = "".join('{"plugin":"p","key":"k%d","type":"string","value":"%s"}\n' % (i, "x" * 1000)
+                        for i in range(5000))
+        self.good("import", stdin=lines.encode())
+        result = self.run_tool("copy", "--from", self.store, "--to", self.target + "?size=1M",
+                               "--json")
+        self.assertEqual(result.returncode, FAILED)
+        self.assert_line(result.stderr, self.target, "p/k", "full", "of 5,000 entries", "stays")
+        outcome = json.loads(result.stdout)
+        self.assertFalse(outcome["complete"])
+        rows = self.entries(self.target)
+        self.assertEqual(len(rows), outcome["copied"])
+        self.assertGreater(len(rows), 100)
+        versions = {row["key"]: row["version"] for row in self.export()}
+        self.assertEqual({row["key"]: row["version"] for row in rows},
+                         {row["key"]: versions[row["key"]] for row in rows})
+
+    def test_interrupted_and_run_again(self):
+        count = 400000
+        lines = "".join('{"plugin":"p%d","key":"k%d","type":"i64","value":%d}\n' % (i * 5 // count, i, i)
+                        for i in range(count))
+        self.good("import", stdin=lines.encode())
+        words = [TOOL, "copy", "--from", self.store, "--to", self.target]
+        controller, terminal = pty.openpty()
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=terminal)
+        os.close(terminal)
+        seen = b""
+        while b"of 400,000 entries" not in seen:
+            seen += os.read(controller, 1000)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)[0]
+        while b"goes on" not in seen:
+            seen += os.read(controller, 1000)
+        os.close(controller)
+        self.assertRegex(seen, rb"copy: \[ *=* *\] +\d+ %  [\d,]+ of 400,000 entries")
+        self.assertEqual((process.returncode, output), (FAILED, b""))
+        complaint = seen[seen.rindex(b"tickstate: "):]
+        self.assertRegex(complaint, rb"interrupted after [\d,]+ of 400,000 entries")
+        copied = int(re.search(rb"after ([\d,]+)", complaint)[1].replace(b",", b""))
+        self.assertTrue(0 < copied < count)
+        self.assertEqual(json.loads(self.good("stat", "--json", "--store", self.target))["keys"],
+                         copied)
+        self.assert_outcome(self.copy(self.store, self.target), count - copied, copied)
+        self.assertEqual(sorted(self.good("export").splitlines()),
+                         sorted(self.good("export", "--store", self.target).splitlines()))
 
 
 class CheckpointTest(ToolTest):
