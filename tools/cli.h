@@ -167,9 +167,6 @@ void write_visible(FILE *file, const char *bytes, size_t len);
 bool parse_i64(const char *text, int64_t min, int64_t max, int64_t *value);
 /** A finite decimal number. */
 bool parse_f64(const char *text, double *value);
-#define F64_TEXT_MAX 40
-/** Shortest text that reads back as @p value, always with a fraction or an exponent. */
-void format_f64(double value, char text[F64_TEXT_MAX]);
 /** 1234567 as "1,234,567". */
 #define GROUPED_MAX 32
 const char *format_grouped(uint64_t value, char text[GROUPED_MAX]);

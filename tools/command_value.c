@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* get, set, del: one value. */
 #include "cli.h"
+#include "json/value.h"
 #include "record_json.h"
 
 #include <errno.h>
@@ -76,7 +77,7 @@ static int print_number(const struct arguments *arguments, const struct tks_reco
         return CLI_OK;
     }
     if (record->type == TKS_TYPE_F64 && record_f64(record->value, record->value_len, &real)) {
-        format_f64(real, text);
+        tks_f64_text(real, text);
         puts(text);
         return CLI_OK;
     }

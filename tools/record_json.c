@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "record_json.h"
 
-#include "base64.h"
-#include "json_text.h"
+#include "json/text.h"
+#include "json/value.h"
 
 #include <errno.h>
 #include <math.h>
@@ -29,82 +29,48 @@ bool record_f64(const void *value, size_t len, double *number)
     return isfinite(*number);
 }
 
-static const char *write_bytes(FILE *file, const struct tks_record *record)
+static const char *const wrong_value[] = {
+    [TKS_TYPE_BYTES] = "the stored value is not bytes",
+    [TKS_TYPE_I64] = "the stored value is not an i64",
+    [TKS_TYPE_F64] = "the stored value is not an f64",
+    [TKS_TYPE_BOOL] = "the stored value is not a bool",
+    [TKS_TYPE_STRING] = "the stored value is not UTF-8",
+    [TKS_TYPE_JSON] = "the stored value is not JSON",
+};
+
+static const char *value_text(const struct tks_record *record, struct tks_buffer *text)
 {
-    size_t len = base64_encoded_len(record->value_len);
-    char *text = malloc(len + 1);
+    struct json_span value = {record->value, record->value_len};
 
-    if (!text)
-        return no_memory;
-    base64_encode(record->value, record->value_len, text);
-    text[len] = '\0';
-    fprintf(file, "{\"$bytes\":\"%s\"}", text);
-    free(text);
-    return NULL;
-}
-
-static const char *write_document(FILE *file, const struct tks_record *record)
-{
-    struct json_span document;
-    size_t len;
-    char *text;
-
-    /* White space around it cannot be told from the line's own. */
-    if (!json_text_value(record->value, record->value_len, &document))
-        return "the stored value is not JSON";
-    text = json_text_add_dollar(document.start, document.len, &len);
-    if (!text)
-        return no_memory;
-    /* A line break can only stand between tokens, where a space means the same. */
-    for (size_t i = 0; i < len; i++)
-        if (text[i] == '\n' || text[i] == '\r')
-            text[i] = ' ';
-    fwrite(text, 1, len, file);
-    free(text);
-    return NULL;
-}
-
-static const char *write_number(FILE *file, const struct tks_record *record)
-{
-    char text[F64_TEXT_MAX];
-    int64_t integer;
-    double real;
-
-    if (record->type == TKS_TYPE_I64) {
-        if (!record_i64(record->value, record->value_len, &integer))
-            return "the stored value is not an i64";
-        fprintf(file, "%lld", (long long)integer);
+    if (record->type >= sizeof(wrong_value) / sizeof(wrong_value[0]))
+        return "the stored value has an unknown type";
+    /* White space around a document cannot be told from the line's own. */
+    if (record->type == TKS_TYPE_JSON && !tks_json_value(record->value, record->value_len, &value))
+        return wrong_value[TKS_TYPE_JSON];
+    switch (tks_value_write(record->type, value.start, value.len, text)) {
+    case TKS_OK:
         return NULL;
+    case TKS_NO_SPACE:
+        return no_memory;
+    default:
+        return wrong_value[record->type];
     }
-    if (!record_f64(record->value, record->value_len, &real))
-        return "the stored value is not an f64";
-    format_f64(real, text);
-    fputs(text, file);
-    return NULL;
 }
 
 static const char *write_value(FILE *file, const struct tks_record *record)
 {
-    switch (record->type) {
-    case TKS_TYPE_BYTES:
-        return write_bytes(file, record);
-    case TKS_TYPE_I64:
-    case TKS_TYPE_F64:
-        return write_number(file, record);
-    case TKS_TYPE_BOOL:
-        if (record->value_len != 1)
-            return "the stored value is not a bool";
-        fputs(*(const char *)record->value ? "true" : "false", file);
-        return NULL;
-    case TKS_TYPE_STRING:
-        return write_json_string(file, record->value, record->value_len)
-                   ? NULL
-                   : "the stored value is not UTF-8";
-    case TKS_TYPE_JSON:
-        return write_document(file, record);
-    default:
-        return "the stored value has an unknown type";
-    }
+    struct tks_buffer text = {.bytes = NULL};
+    const char *error = value_text(record, &text);
+
+    /* In a document a line break can only stand between tokens, where a space means the same; in
+     * other texts there is none. */
+    for (size_t i = 0; !error && i < text.len; i++)
+        if (text.bytes[i] == '\n' || text.bytes[i] == '\r')
+            text.bytes[i] = ' ';
+    if (!error)
+        fwrite(text.bytes, 1, text.len, file);
+    tks_buffer_release(&text);
+    return error;
 }
 
 const char *record_write(FILE *file, const struct tks_record *record, enum record_fields fields)
@@ -152,67 +118,28 @@ static const char *keep_value(struct record_copy *copy, int type, const void *va
     return NULL;
 }
 
-static bool is_integer(struct json_span number)
-{
-    return strcspn(number.start, ".eE") >= number.len;
-}
-
-/* A JSON number as i64 or f64. The text around it belongs to a NUL-terminated string. */
-static const char *number_value(struct json_span number, int type, struct record_copy *copy)
-{
-    long long integer;
-    double real;
-
-    errno = 0;
-    integer = strtoll(number.start, NULL, 10);
-    if (is_integer(number) && errno == 0 && type != TKS_TYPE_F64)
-        return keep_value(copy, TKS_TYPE_I64, &(int64_t){integer}, sizeof(int64_t));
-    if (type == TKS_TYPE_I64)
-        return "the value is not an i64";
-    real = strtod(number.start, NULL);
-    if (!isfinite(real))
-        return "the value is too large for an f64";
-    return keep_value(copy, TKS_TYPE_F64, &real, sizeof(real));
-}
-
-static const char *string_value(struct json_span string, struct record_copy *copy)
-{
-    const char *error;
-    size_t len;
-    char *text = json_text_string(string, &len);
-
-    if (!text)
-        return "the value is not a string in UTF-8";
-    error = keep_value(copy, TKS_TYPE_STRING, text, len);
-    free(text);
-    return error;
-}
-
-static const char *bool_value(struct json_span word, struct record_copy *copy)
-{
-    return keep_value(copy, TKS_TYPE_BOOL, *word.start == 't' ? "\1" : "\0", 1);
-}
-
 /* A JSON text, as the type that it is: what tks_set_json() promises. */
 static const char *json_value(const char *text, size_t len, struct record_copy *copy)
 {
-    struct json_span value;
+    struct tks_buffer scratch = {.bytes = NULL};
+    struct json_span span;
+    struct tks_value value;
+    const char *error = "the value is not JSON";
 
-    if (!json_text_value(text, len, &value))
-        return "the value is not JSON";
-    switch (*value.start) {
-    case '{':
-    case '[':
-    case 'n':
-        return keep_value(copy, TKS_TYPE_JSON, value.start, value.len);
-    case '"':
-        return string_value(value, copy);
-    case 't':
-    case 'f':
-        return bool_value(value, copy);
-    default:
-        return number_value(value, -1, copy);
+    if (!tks_json_value(text, len, &span))
+        return error;
+    /* Not the exchange format: an object named $bytes is a document here. */
+    if (*span.start == '{' || *span.start == '[')
+        return keep_value(copy, TKS_TYPE_JSON, span.start, span.len);
+    switch (tks_value_read(span.start, span.len, &scratch, &value, &error)) {
+    case TKS_OK:
+        error = keep_value(copy, value.type, value.bytes, value.len);
+        break;
+    case TKS_NO_SPACE:
+        error = no_memory;
     }
+    tks_buffer_release(&scratch);
+    return error;
 }
 
 static const char *bool_from_text(const char *text, size_t len, struct record_copy *copy)
@@ -316,7 +243,7 @@ static bool read_name(struct json_span span, char **name, size_t *len)
 {
     if (!span.start || *span.start != '"')
         return false;
-    *name = json_text_string(span, len);
+    *name = tks_json_string(span, len);
     return *name && name_valid(*name, *len);
 }
 
@@ -330,6 +257,11 @@ static const char *read_type(struct json_span span, int *type)
         memcpy(name, span.start + 1, span.len - 2);
     *type = type_by_name(name);
     return *type < 0 ? "\"type\" is none of bytes, i64, f64, bool, string, json" : NULL;
+}
+
+static bool is_integer(struct json_span number)
+{
+    return strcspn(number.start, ".eE") >= number.len;
 }
 
 static bool whole_number(struct json_span span)
@@ -346,76 +278,52 @@ static const char *read_expiry(struct json_span span, int64_t *expires_at)
     return *expires_at < 1 || errno != 0 ? "\"expires_at\" is neither null nor milliseconds" : NULL;
 }
 
-static bool take_bytes_text(void *arg, struct json_span name, struct json_span value)
+/* What a value of a type must be in the exchange format. */
+static const char *const wrong_text[] = {
+    [TKS_TYPE_BYTES] = "the value is not {\"$bytes\":\"base64\"}",
+    [TKS_TYPE_I64] = "the value is not an i64",
+    [TKS_TYPE_F64] = "the value is not a finite number",
+    [TKS_TYPE_BOOL] = "the value is not a bool",
+    [TKS_TYPE_STRING] = "the value is not a string in UTF-8",
+    [TKS_TYPE_JSON] =
+        "the value of a json entry is an object, an array or null, $bytes written $$bytes",
+};
+
+static const char *keep_as(int type, struct tks_value *value, struct record_copy *copy)
 {
-    (void)name;
-    *(struct json_span *)arg = value;
-    return true;
-}
+    int64_t integer;
+    double real;
 
-static const char *read_bytes(struct json_span span, struct record_copy *copy)
-{
-    static const char wrong[] = "the value is not {\"$bytes\":\"base64\"}";
-    struct json_span text = {NULL, 0};
-    unsigned char *bytes;
-    char *encoded;
-    size_t len;
-    const char *error;
-
-    if (json_text_dollars(span.start, span.len) != 1)
-        return wrong;
-    json_text_members(span.start, span.len, take_bytes_text, &text);
-    encoded = text.start && *text.start == '"' ? json_text_string(text, &len) : NULL;
-    if (!encoded)
-        return wrong;
-    bytes = malloc(len / 4 * 3 + 1);
-    if (!bytes)
-        error = no_memory;
-    else if (!base64_decode(encoded, len, bytes, &len))
-        error = wrong;
-    else
-        error = keep_value(copy, TKS_TYPE_BYTES, bytes, len);
-    free(bytes);
-    free(encoded);
-    return error;
-}
-
-static const char *read_document(struct json_span span, struct record_copy *copy)
-{
-    size_t dollars = json_text_dollars(span.start, span.len), len;
-    const char *error;
-    char *text;
-
-    if (!strchr("{[n", *span.start))
-        return "the value of a json entry is an object, an array or null";
-    if (dollars == 1)
-        return "a json entry whose only member is $bytes must be written $$bytes";
-    text = json_text_drop_dollar(span.start, span.len, &len);
-    if (!text)
-        return no_memory;
-    error = keep_value(copy, TKS_TYPE_JSON, text, len);
-    free(text);
-    return error;
+    if (type == TKS_TYPE_F64 && record_i64(value->bytes, value->len, &integer) &&
+        value->type == TKS_TYPE_I64) {
+        real = (double)integer;
+        return keep_value(copy, type, &real, sizeof(real));
+    }
+    if (value->type != type)
+        return wrong_text[type];
+    return keep_value(copy, type, value->bytes, value->len);
 }
 
 static const char *read_value_of(int type, struct json_span span, struct record_copy *copy)
 {
+    struct tks_buffer scratch = {.bytes = NULL};
+    struct tks_value value;
+    const char *error;
+
     if (!span.start)
         return "\"value\" is missing";
-    switch (type) {
-    case TKS_TYPE_BYTES:
-        return read_bytes(span, copy);
-    case TKS_TYPE_BOOL:
-        return *span.start == 't' || *span.start == 'f' ? bool_value(span, copy)
-                                                        : "the value is not a bool";
-    case TKS_TYPE_STRING:
-        return string_value(span, copy);
-    case TKS_TYPE_JSON:
-        return read_document(span, copy);
+    switch (tks_value_read(span.start, span.len, &scratch, &value, &error)) {
+    case TKS_OK:
+        error = keep_as(type, &value, copy);
+        break;
+    case TKS_NO_SPACE:
+        error = no_memory;
+        break;
     default:
-        return strchr("-0123456789", *span.start) ? number_value(span, type, copy)
-                                                  : "the value is not a number";
+        error = wrong_text[type];
     }
+    tks_buffer_release(&scratch);
+    return error;
 }
 
 static const char *read_fields(const struct line *line, struct record_copy *copy)
@@ -447,7 +355,7 @@ const char *record_read(const char *text, size_t len, struct record_copy *copy)
     *copy = (struct record_copy){.record = {.size = sizeof(copy->record)}};
     if (!utf8_valid(text, len))
         return "not UTF-8";
-    if (!json_text_members(text, len, take_member, &line))
+    if (!tks_json_members(text, len, take_member, &line))
         return line.error ? line.error : "not a JSON object";
     return read_fields(&line, copy);
 }

@@ -127,17 +127,6 @@ bool parse_f64(const char *text, double *value)
     return end != text && *end == '\0' && isfinite(*value);
 }
 
-void format_f64(double value, char text[F64_TEXT_MAX])
-{
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, F64_TEXT_MAX, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    if (!strpbrk(text, ".e"))
-        strcat(text, ".0");
-}
-
 const char *format_grouped(uint64_t value, char text[GROUPED_MAX])
 {
     char plain[24];

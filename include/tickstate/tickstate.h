@@ -462,6 +462,25 @@ TKS_API int tks_store_export(tks_store *store, const char *plugin_glob,
  */
 TKS_API int tks_put_record(tks_state *state, const struct tks_record *record);
 
+/** What tks_copy_record() did. */
+enum tks_copy_outcome {
+    TKS_COPY_KEPT = 0,    /**< stored under the record's version */
+    TKS_COPY_RENEWED = 1, /**< stored under a new one: this store may have given that one out */
+    TKS_COPY_SAME = 2,    /**< nothing to do: it is there already */
+    TKS_COPY_EXPIRED = 3  /**< expires_at has passed: the key was deleted */
+};
+
+/**
+ * tks_put_record() that keeps the record's version, so that whoever holds it can go on with
+ * tks_set_if() here. A version that this store may have given out itself is not kept: versions are
+ * never used again, so the value gets a new one. An entry that has this value, type and expiry
+ * already, and this version (or could not get it), is left as it is, so that a copy which was
+ * interrupted can be done again; any other is overwritten. What a migration is made of.
+ * @param outcome receives an `enum tks_copy_outcome` with `TKS_OK`; may be NULL.
+ * @return tks_put_record()'s.
+ */
+TKS_API int tks_copy_record(tks_state *state, const struct tks_record *record, int *outcome);
+
 #ifdef __cplusplus
 }
 #endif

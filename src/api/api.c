@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The public functions: what every backend would check, then a jump to the backend. */
 #include "base/backend.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/process.h"
 #include "base/text.h"
@@ -703,9 +704,9 @@ static int check_record_value(const struct tks_record *record)
     }
 }
 
-int tks_put_record(tks_state *state, const struct tks_record *record)
+/* What any record must be; then its key is ready. */
+static int check_record(tks_state *state, const struct tks_record *record, tks_key *prepared)
 {
-    tks_key prepared;
     if (!usable(state))
         return no_state(state);
     if (!record)
@@ -717,15 +718,42 @@ int tks_put_record(tks_state *state, const struct tks_record *record)
     if (record->expires_at < 0)
         return tks_fail(TKS_INVALID, "record->expires_at is negative");
     int status = check_record_value(record);
-    if (!status)
-        status = tks_key_prepare_n(state, record->key, record->key_len, &prepared);
+    return status ? status : tks_key_prepare_n(state, record->key, record->key_len, prepared);
+}
+
+static struct tks_writing record_writing(enum tks_write_kind kind, const struct tks_record *record)
+{
+    return (struct tks_writing){.kind = kind,
+                                .type = record->type,
+                                .value = record->value,
+                                .len = record->value_len,
+                                .expiry = record->expires_at ? EXPIRY_WALL : EXPIRY_NONE,
+                                .expiry_ms = record->expires_at};
+}
+
+int tks_put_record(tks_state *state, const struct tks_record *record)
+{
+    tks_key prepared;
+    int status = check_record(state, record, &prepared);
     if (status)
         return status;
-    struct tks_writing writing = {.kind = WRITE_SET,
-                                  .type = record->type,
-                                  .value = record->value,
-                                  .len = record->value_len,
-                                  .expiry = record->expires_at ? EXPIRY_WALL : EXPIRY_NONE,
-                                  .expiry_ms = record->expires_at};
+    struct tks_writing writing = record_writing(WRITE_SET, record);
     return write_value(state, NULL, &prepared, &writing);
+}
+
+int tks_copy_record(tks_state *state, const struct tks_record *record, int *outcome)
+{
+    tks_key prepared;
+    int status = check_record(state, record, &prepared);
+    if (status)
+        return status;
+    bool expired = record->expires_at && record->expires_at <= wall_ms();
+    struct tks_writing writing = record_writing(WRITE_COPY, record);
+    writing.version = record->version;
+    if (expired)
+        writing = (struct tks_writing){.kind = WRITE_DELETE, .copied = TKS_COPY_EXPIRED};
+    status = write_value(state, NULL, &prepared, &writing);
+    if (outcome && !status)
+        *outcome = writing.copied;
+    return status;
 }

@@ -24,9 +24,34 @@ struct tks_reading {
     int type;
 };
 
-enum tks_write_kind { WRITE_SET, WRITE_SET_IF, WRITE_ADD, WRITE_DELETE };
+enum tks_write_kind { WRITE_SET, WRITE_SET_IF, WRITE_ADD, WRITE_DELETE, WRITE_COPY };
 
 enum tks_expiry { EXPIRY_NONE, EXPIRY_TTL, EXPIRY_WALL };
+
+/*
+ * WRITE_COPY, what tks_copy_record() comes to: a set of a value that another store gave `version`
+ * (0: none is known), with expiry EXPIRY_NONE or EXPIRY_WALL.
+ *
+ * - If the key is present with this type, these bytes and this expiry (none on both sides, or
+ *   within COPY_SLACK_MS: clocks are converted on the way), and its version is `version` or
+ *   `version` may not be kept here: nothing is written, TKS_COPY_SAME.
+ * - Else it is written, with `version` if that may be kept (TKS_COPY_KEPT), else with a new one of
+ *   this store's (TKS_COPY_RENEWED). What was there, whatever its version, is overwritten.
+ *
+ * A version may be kept if this store has not given it out and never will. So a store knows which
+ * numbers it has given out: those from the first one of its life to its counter, less the gaps that
+ * the counter has jumped over. A version at the counter or above is kept after the counter was
+ * raised, first and for good, so that a writer that dies after that has only lost numbers. The
+ * counter is raised well past the version, to the wall clock in ns at least: records come in no
+ * order of versions, and what was jumped over stays free for the next ones (and the next run). A
+ * version of COPY_VERSION_LIMIT or more is not kept: one bad record shall not use the numbers up.
+ *
+ * A version that was kept is the entry's in every way: reads, set_if, export and checkpoints.
+ */
+#define COPY_SLACK_MS 5
+#define COPY_VERSION_LIMIT (1ull << 62)
+/* How far the counter is raised past a version, unless the wall clock is further. */
+#define COPY_VERSION_HEADROOM (1ull << 42)
 
 struct tks_writing {
     enum tks_write_kind kind;
@@ -35,9 +60,10 @@ struct tks_writing {
     size_t len;
     enum tks_expiry expiry;
     int64_t expiry_ms; /* TTL, or ms since 1970 */
-    uint64_t version;  /* SET_IF */
+    uint64_t version;  /* SET_IF, COPY */
     int64_t delta;     /* ADD */
     int64_t result;    /* ADD, out */
+    int copied;        /* COPY, out: enum tks_copy_outcome, but for TKS_COPY_EXPIRED */
 };
 
 struct tks_backend {

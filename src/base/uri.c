@@ -13,6 +13,7 @@ int tks_uri_split(const char *text, struct tks_uri *uri)
     size_t scheme_len = colon ? (size_t)(colon - text) : 0;
     if (!scheme_len || scheme_len >= sizeof(uri->scheme))
         return tks_fail(TKS_INVALID, "not a store URI (scheme://…): \"%.100s\"", text);
+    uri->text = text;
     memcpy(uri->scheme, text, scheme_len);
     uri->scheme[scheme_len] = 0;
     uri->rest = colon + 3;

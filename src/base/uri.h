@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct tks_uri {
+    const char *text; /* all of it */
     char scheme[16];
     const char *rest; /* after "://", up to '?'; not NUL-terminated */
     size_t rest_len;

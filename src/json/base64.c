@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-#include "base64.h"
+#include "json/base64.h"
 
 #include <stdint.h>
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-size_t base64_encoded_len(size_t len)
+size_t tks_base64_encoded_len(size_t len)
 {
     return (len + 2) / 3 * 4;
 }
 
-void base64_encode(const void *bytes, size_t len, char *text)
+void tks_base64_encode(const void *bytes, size_t len, char *text)
 {
     const unsigned char *in = bytes;
 
@@ -40,7 +40,7 @@ static int digit_value(char digit)
     return digit == '/' ? 63 : -1;
 }
 
-bool base64_decode(const char *text, size_t len, unsigned char *bytes, size_t *bytes_len)
+bool tks_base64_decode(const char *text, size_t len, unsigned char *bytes, size_t *bytes_len)
 {
     size_t pad = 0, out = 0;
     uint32_t word = 0;

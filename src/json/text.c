@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "json_text.h"
+#include "json/text.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -185,7 +185,7 @@ static bool read_value(struct cursor *cursor, unsigned depth)
     return good;
 }
 
-bool json_text_value(const char *text, size_t len, struct json_span *value)
+bool tks_json_value(const char *text, size_t len, struct json_span *value)
 {
     struct cursor cursor = {text, text + len};
 
@@ -199,7 +199,7 @@ bool json_text_value(const char *text, size_t len, struct json_span *value)
     return true;
 }
 
-bool json_text_members(const char *text, size_t len, json_member_visitor *visit, void *arg)
+bool tks_json_members(const char *text, size_t len, json_member_visitor *visit, void *arg)
 {
     struct cursor cursor = {text, text + len};
 
@@ -210,7 +210,7 @@ bool json_text_members(const char *text, size_t len, json_member_visitor *visit,
     return cursor.at == cursor.end;
 }
 
-char *json_text_string(struct json_span string, size_t *len)
+char *tks_json_string(struct json_span string, size_t *len)
 {
     json_t *value = json_loadb(string.start, string.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     char *copy = NULL;
@@ -244,7 +244,7 @@ static size_t name_dollars(struct json_span name)
     /* Nearly every name ends here, without a decoder. */
     if (dollar_len(name.start + 1, name.start + name.len) == 0)
         return 0;
-    text = json_text_string(name, &len);
+    text = tks_json_string(name, &len);
     if (!text)
         return 0;
     dollars = strspn(text, "$");
@@ -268,11 +268,11 @@ static bool count_dollars(void *arg, struct json_span name, struct json_span val
     return true;
 }
 
-size_t json_text_dollars(const char *text, size_t len)
+size_t tks_json_dollars(const char *text, size_t len)
 {
     size_t dollars = 0;
 
-    return json_text_members(text, len, count_dollars, &dollars) ? dollars : 0;
+    return tks_json_members(text, len, count_dollars, &dollars) ? dollars : 0;
 }
 
 struct rewrite {
@@ -312,20 +312,20 @@ static char *rewrite_document(const char *text, size_t len, bool add, size_t *ne
 
     if (!out)
         return NULL;
-    if (json_text_dollars(text, len) > 0)
-        json_text_members(text, len, rewrite_name, &rewrite);
+    if (tks_json_dollars(text, len) > 0)
+        tks_json_members(text, len, rewrite_name, &rewrite);
     copy_up_to(&rewrite, text + len);
     *rewrite.out = '\0';
     *new_len = (size_t)(rewrite.out - out);
     return out;
 }
 
-char *json_text_add_dollar(const char *text, size_t len, size_t *new_len)
+char *tks_json_add_dollar(const char *text, size_t len, size_t *new_len)
 {
     return rewrite_document(text, len, true, new_len);
 }
 
-char *json_text_drop_dollar(const char *text, size_t len, size_t *new_len)
+char *tks_json_drop_dollar(const char *text, size_t len, size_t *new_len)
 {
     return rewrite_document(text, len, false, new_len);
 }

@@ -3,8 +3,8 @@
  * JSON as text: what a parser to values would lose (the digits of a number, the order and the
  * duplicates of members) stays as it was written, so that an export and its import are lossless.
  */
-#ifndef TICKSTATE_CLI_JSON_TEXT_H
-#define TICKSTATE_CLI_JSON_TEXT_H
+#ifndef TKS_JSON_TEXT_H
+#define TKS_JSON_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@ struct json_span {
 };
 
 /** The one JSON value that @p text is, without the white space around it; false: not JSON. */
-bool json_text_value(const char *text, size_t len, struct json_span *value);
+bool tks_json_value(const char *text, size_t len, struct json_span *value);
 
 typedef bool json_member_visitor(void *arg, struct json_span name, struct json_span value);
 
@@ -24,19 +24,19 @@ typedef bool json_member_visitor(void *arg, struct json_span name, struct json_s
  * Visit the members of the object that @p text is. False when it is not an object, not JSON, or
  * when @p visit returned false.
  */
-bool json_text_members(const char *text, size_t len, json_member_visitor *visit, void *arg);
+bool tks_json_members(const char *text, size_t len, json_member_visitor *visit, void *arg);
 
 /** Characters of a JSON string, NUL-terminated, to be freed; NULL: not UTF-8, a lone surrogate. */
-char *json_text_string(struct json_span string, size_t *len);
+char *tks_json_string(struct json_span string, size_t *len);
 
 /** How many $ stand before "bytes" in the only member name of a document; 0: it is not such one. */
-size_t json_text_dollars(const char *text, size_t len);
+size_t tks_json_dollars(const char *text, size_t len);
 
 /**
  * A document as the exchange format has it, to be freed; NULL without memory. Members named $bytes
- * (as json_text_dollars() counts them) get one $ more, or one less.
+ * (as tks_json_dollars() counts them) get one $ more, or one less.
  */
-char *json_text_add_dollar(const char *text, size_t len, size_t *new_len);
-char *json_text_drop_dollar(const char *text, size_t len, size_t *new_len);
+char *tks_json_add_dollar(const char *text, size_t len, size_t *new_len);
+char *tks_json_drop_dollar(const char *text, size_t len, size_t *new_len);
 
 #endif
