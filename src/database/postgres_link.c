@@ -37,23 +37,27 @@ static void hide(char *text, const char *secret)
     }
 }
 
-/* One line of libpq's or the server's several, without what nobody may read. */
-static void tidy(const struct postgres_link *link, char *text)
+/* The lines of a message in one; those that are indented are guesses of libpq's at the cause. */
+static void join_lines(char *text)
 {
     char *to = text;
     for (const char *from = text; *from; from++) {
-        const bool blank = *from == '\n' || *from == '\t' || *from == ' ';
-        if (!blank)
+        if (*from != '\n')
             *to++ = *from;
-        else if (to > text && to[-1] != ' ')
+        else if (from[1] == '\t')
+            from += strcspn(from + 1, "\n");
+        else if (from[1])
             *to++ = ' ';
     }
-    while (to > text && to[-1] == ' ')
-        to--;
     *to = 0;
+}
+
+/* What nobody may read. The third is what came from the environment, a service file or a password
+ * file. */
+static void hide_secrets(const struct postgres_link *link, char *text)
+{
     hide(text, link->target->password);
     hide(text, link->target->key_password);
-    /* The one that came from the environment, a service file or a password file. */
     hide(text, link->connection ? libpq.PQpass(link->connection) : NULL);
 }
 
@@ -66,7 +70,8 @@ int postgres_fail(const struct postgres_link *link, int status, const char *form
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    tidy(link, text);
+    join_lines(text);
+    hide_secrets(link, text);
     if (!name)
         return tks_fail(status, "PostgreSQL: %s", text);
     return tks_fail(status, "PostgreSQL database \"%s\"%s%s: %s", name, host && *host ? " at " : "",
