@@ -74,9 +74,23 @@ static char *copy_option(const PQconninfoOption *options, const char *name, bool
 
 static bool has_secret(const char *uri)
 {
+    return strchr(uri, '@') || strstr(uri, "password=");
+}
+
+/*
+ * A password with a '/' or '@' as it is would be taken for a host, a port and a database, which
+ * messages name. So what reads like that is refused before anything else looks at it.
+ */
+static int check_user(const char *uri)
+{
     const char *start = strstr(uri, "://") + 3;
-    const char *end = start + strcspn(start, "@/");
-    return *end == '@' || strstr(uri, "password=");
+    const char *end = start + strcspn(start, "?");
+    const char *at = start + strcspn(start, "@/");
+    const char *rest = *at == '@' ? at + 1 : start;
+    if (rest < end && memchr(rest, '@', (size_t)(end - rest)))
+        return tks_fail(TKS_INVALID, "not a PostgreSQL URI: a '@' or '/' in a user, password or "
+                                     "database is written %%40 or %%2F");
+    return TKS_OK;
 }
 
 /*
@@ -112,7 +126,9 @@ int postgres_target_parse(const char *text, struct postgres_target *target)
     *target = (struct postgres_target){.uri = strdup(text), .timeout_ms = TIMEOUT_DEFAULT_MS};
     if (!target->uri)
         return tks_fail(TKS_NO_SPACE, "no memory for a PostgreSQL URI");
-    int status = take_parameters(target);
+    int status = check_user(text);
+    if (!status)
+        status = take_parameters(target);
     if (!status)
         status = find_secrets(target);
     if (status)
