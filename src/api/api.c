@@ -10,12 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct tks_backend *const backends[] = {&tks_shm_backend};
+static const struct tks_backend *const backends[] = {
+    &tks_shm_backend, &tks_sqlite_backend, &tks_postgres_backend, &tks_postgresql_backend};
 
 /* ---- Stores -------------------------------------------------------------------------------- */
 
 static int find_backend(const char *text, struct tks_uri *uri, const struct tks_backend **backend)
 {
+    *backend = NULL;
     if (!text)
         return tks_fail(TKS_INVALID, "the URI is NULL");
     int status = tks_uri_split(text, uri);

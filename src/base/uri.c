@@ -33,8 +33,7 @@ static int hex_digit(char c)
     return -1;
 }
 
-/* Copy len bytes with %XX decoded; -1 when malformed or too long. */
-static int decode(const char *from, size_t len, char *to, size_t cap)
+int tks_uri_decode(const char *from, size_t len, char *to, size_t cap)
 {
     size_t used = 0;
     for (size_t i = 0; i < len; i++) {
@@ -43,16 +42,16 @@ static int decode(const char *from, size_t len, char *to, size_t cap)
             int high = i + 2 < len ? hex_digit(from[i + 1]) : -1;
             int low = i + 2 < len ? hex_digit(from[i + 2]) : -1;
             if (high < 0 || low < 0 || (high == 0 && low == 0))
-                return -1;
+                return TKS_INVALID;
             c = (char)(high * 16 + low);
             i += 2;
         }
         if (used + 1 >= cap)
-            return -1;
+            return TKS_INVALID;
         to[used++] = c;
     }
     to[used] = 0;
-    return 0;
+    return TKS_OK;
 }
 
 int tks_uri_next(const char **cursor, char *name, size_t name_cap, char *value, size_t value_cap)
@@ -68,8 +67,8 @@ int tks_uri_next(const char **cursor, char *name, size_t name_cap, char *value, 
     if (!equals)
         return tks_fail(TKS_INVALID, "URI parameter \"%.*s\" has no value", (int)len, start);
     size_t name_len = (size_t)(equals - start);
-    if (decode(start, name_len, name, name_cap) ||
-        decode(equals + 1, len - name_len - 1, value, value_cap))
+    if (tks_uri_decode(start, name_len, name, name_cap) ||
+        tks_uri_decode(equals + 1, len - name_len - 1, value, value_cap))
         return tks_fail(TKS_INVALID, "URI parameter \"%.*s\" is malformed or too long",
                         len > 80 ? 80 : (int)len, start);
     return 1;

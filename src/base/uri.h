@@ -17,6 +17,12 @@ struct tks_uri {
 /** Split @p text; the parts point into it. TKS_OK or TKS_INVALID. */
 int tks_uri_split(const char *text, struct tks_uri *uri);
 
+/**
+ * Copy @p len bytes with %XX decoded and a NUL behind them. TKS_INVALID, without a sentence: malformed, a NUL inside, or
+ * longer than @p cap - 1.
+ */
+int tks_uri_decode(const char *from, size_t len, char *to, size_t cap);
+
 /** Next parameter of a query. 1: found, *cursor advanced; 0: the end; TKS_INVALID: malformed. */
 int tks_uri_next(const char **cursor, char *name, size_t name_cap, char *value, size_t value_cap);
 
