@@ -376,6 +376,12 @@ struct tks_stats {
     uint64_t restored_damaged;  /**< 1: the file was damaged; an intact cut was lost, or may have been */
     char checkpoint_error[256]; /**< the last failure in a sentence, "": none */
     char restored_warning[256]; /**< what was wrong with the file, "": nothing */
+    uint64_t mirror_host;       /**< process that feeds the mirror, 0: nobody does now */
+    uint64_t mirror_batches;    /**< transactions carried over since creation */
+    uint64_t mirror_rows;       /**< rows in them */
+    uint64_t mirror_errors;     /**< attempts that failed */
+    uint64_t mirror_lag_ms;     /**< age of the state that the database has; 0: it has all, or there never was a mirror */
+    char mirror_error[256];     /**< the last failure in a sentence, "": none */
 };
 
 /**

@@ -33,7 +33,7 @@ static const struct scheme schemes[] = {
     {"postgresql", "postgres", POSTGRES_DRIVER},
 };
 
-static int find_driver(const char *name, const struct tks_driver **driver)
+int tks_driver_find(const char *name, const struct tks_driver **driver)
 {
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
         if (strcmp(schemes[i].name, name) != 0)
@@ -65,7 +65,7 @@ static int database_open(const struct tks_uri *uri, const struct tks_options *op
                          tks_store **result)
 {
     const struct tks_driver *driver;
-    int status = find_driver(uri->scheme, &driver);
+    int status = tks_driver_find(uri->scheme, &driver);
     if (!status)
         status = tks_process_enter();
     if (status)
@@ -107,7 +107,7 @@ static void database_close(tks_store *base)
 static int database_destroy(const struct tks_uri *uri)
 {
     const struct tks_driver *driver;
-    int status = find_driver(uri->scheme, &driver);
+    int status = tks_driver_find(uri->scheme, &driver);
     return status ? status
                   : tks_fail(TKS_UNSUPPORTED,
                              "a database is not removed from here: its table plugin_state may be "

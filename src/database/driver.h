@@ -55,7 +55,60 @@ typedef int tks_row_visitor(void *arg, const struct tks_row_name *name, const st
 /** Visit one plugin that has a row. As above. */
 typedef int tks_plugin_visitor(void *arg, const char *plugin, size_t plugin_len, uint64_t rows);
 
+/* ---- The mirror of a segment --------------------------------------------------------------- */
+
+/*
+ * A segment that is mirrored (store/mirror.h) keeps rows of its own in the table. They are the ones
+ * whose column `mirror_hash` is not null: the hash of the key, with its first bit turned over so
+ * that the order of bigint is the order of hashes. It has an index with plugin, so what a segment
+ * does not hold any more in a range of hashes is found there. Rows of others have null there and
+ * are left alone, unless the segment has their key.
+ *
+ * `plugin_state_mirror` has one row: the segment that the table belongs to, the generation of the
+ * mirror that feeds it, and how many transactions mirrors have carried over. Every transaction of a
+ * mirror locks it first and goes on only if it is still its own: a mirror that was stopped and
+ * replaced cannot put old rows over new ones. If it counts less than before, the database was put
+ * back to an earlier state behind the mirror's back.
+ */
+
+/** Who mirrors. */
+struct tks_mirror_holder {
+    char segment[33];   /* identity, hexadecimal */
+    char parent[33];    /* of the segment whose checkpoint it began with, "": none */
+    int64_t generation; /* of its mirrors */
+    int64_t batches;    /* what the table's row counted last; the driver keeps it */
+    int64_t until_ns;   /* CLOCK_MONOTONIC: no call waits longer, nor than timeout_ms= */
+};
+
+struct tks_mirror_row {
+    struct tks_row_name name;
+    struct tks_row row; /* with its version */
+    int64_t hash;       /* as in the column */
+};
+
+/** All that the segment holds in a range of a plugin's hashes, both ends included. */
+struct tks_mirror_range {
+    const char *plugin;
+    size_t plugin_len;
+    int64_t first, last;
+    size_t row_begin, row_end; /* of the batch's rows */
+};
+
+/** What goes over in one transaction. A row may be in it twice, the same both times. */
+struct tks_mirror_batch {
+    const struct tks_mirror_range *ranges;
+    size_t range_count;
+    const struct tks_mirror_row *rows;
+    size_t row_count;
+    /* Not NULL: all plugins there are; what is mirrored of others goes. */
+    const struct tks_row_name *plugins;
+    size_t plugin_count;
+};
+
 struct tks_driver {
+    /** Check that a URI is one, without looking for what it names, and read its timeout_ms=. TKS_OK,
+     * TKS_INVALID, TKS_UNSUPPORTED. */
+    int (*parse)(const struct tks_uri *uri, uint64_t *timeout_ms);
     /**
      * Open what @p uri names (uri->text is all of it), parse its parameters (an unknown one is
      * TKS_INVALID and named) and make or complete the table, unless options has TKS_OPEN_EXISTING:
@@ -129,10 +182,44 @@ struct tks_driver {
     int (*check)(struct tks_connection *connection);
     /** Bytes of the table or file, and of these in use; 0 where the database cannot say. */
     int (*size)(struct tks_connection *connection, uint64_t *size_bytes, uint64_t *used_bytes);
+
+    /**
+     * Make what a mirror needs, as far as it is missing, and claim the table for the holder: it
+     * must be the segment's own already (of no newer generation) or its parent's, or hold no
+     * mirrored row; or @p take says that the rows of another segment may go. TKS_CONFLICT with a
+     * sentence that says whose it is; TKS_DENIED, TKS_MISMATCH.
+     */
+    int (*mirror_claim)(struct tks_connection *connection, struct tks_mirror_holder *holder,
+                        bool take);
+    /** Carry a batch over: one transaction. TKS_CONFLICT as above when the table is not the
+     * holder's; TKS_CORRUPT when the database has lost what it had acknowledged. A batch whose
+     * outcome is unknown may be sent again. */
+    int (*mirror_apply)(struct tks_connection *connection, struct tks_mirror_holder *holder,
+                        const struct tks_mirror_batch *batch);
+    /** Delete mirrored rows that have expired at @p now. *next: when the next one will, ms since
+     * 1970, INT64_MAX: none. Fails as above. */
+    int (*mirror_expire)(struct tks_connection *connection, struct tks_mirror_holder *holder,
+                         int64_t now, int64_t *next);
 };
 
 /* Each is there when its library was found at build time (TKS_HAVE_SQLITE, TKS_HAVE_POSTGRES). */
 extern const struct tks_driver tks_sqlite_driver;
 extern const struct tks_driver tks_postgres_driver;
+
+/** The row of plugin_state_mirror. */
+struct tks_mirror_owner {
+    char segment[64]; /* "": there is no row */
+    int64_t generation;
+    int64_t batches;
+};
+
+/** What keeps a holder from feeding a table with this owner, and the status that it means. NULL:
+ * nothing. */
+const char *tks_mirror_objection(const struct tks_mirror_holder *holder,
+                                 const struct tks_mirror_owner *owner, int *status);
+
+/** The driver for a scheme. TKS_UNSUPPORTED with a sentence that names the build's option, or says
+ * that there is no such database. */
+int tks_driver_find(const char *scheme, const struct tks_driver **driver);
 
 #endif

@@ -1,23 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "database/postgres.h"
+#include "database/postgres_driver.h"
 
 #include "base/backend.h"
 #include "base/error.h"
-#include "database/driver.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-struct tks_database {
-    struct postgres_target target;
-    /* The connection that open made, for whoever connects first. */
-    struct tks_connection *spare;
-};
-
-struct tks_connection {
-    struct postgres_link link;
-    PGresult *held; /* what the last read gave out */
-};
 
 /* ---- Opening ------------------------------------------------------------------------------- */
 
@@ -56,6 +44,19 @@ static void close_database(struct tks_database *database)
     disconnect(database->spare);
     postgres_target_release(&database->target);
     free(database);
+}
+
+static int parse(const struct tks_uri *uri, uint64_t *timeout_ms)
+{
+    struct postgres_target target;
+    int status = tks_libpq_load();
+    if (!status)
+        status = postgres_target_parse(uri->text, &target);
+    if (status)
+        return status;
+    *timeout_ms = (uint64_t)target.timeout_ms;
+    postgres_target_release(&target);
+    return TKS_OK;
 }
 
 static int open_database(const struct tks_uri *uri, const struct tks_options *options,
@@ -415,6 +416,7 @@ static int size(struct tks_connection *connection, uint64_t *size_bytes, uint64_
 }
 
 const struct tks_driver tks_postgres_driver = {
+    .parse = parse,
     .open = open_database,
     .close = close_database,
     .connect = connect_any,
@@ -432,4 +434,7 @@ const struct tks_driver tks_postgres_driver = {
     .plugins = plugins,
     .sweep = sweep,
     .size = size,
+    .mirror_claim = postgres_mirror_claim,
+    .mirror_apply = postgres_mirror_apply,
+    .mirror_expire = postgres_mirror_expire,
 };

@@ -59,6 +59,8 @@ enum postgres_statement {
     STATEMENT_PLUGINS,
     STATEMENT_SWEEP,
     STATEMENT_SIZE,
+    STATEMENT_MIRROR,
+    STATEMENT_MIRROR_PLUGINS,
     STATEMENTS
 };
 
@@ -72,12 +74,13 @@ struct postgres_link {
     PGconn *connection;                  /* NULL: none now */
     uint32_t prepared;                   /* one bit per enum postgres_statement */
     struct postgres_range free_versions; /* that this connection knows of */
+    int64_t until_ns; /* when every call gives up, whatever timeout_ms= says; 0: no such time */
     int64_t pause_until_ns;
     int away_status; /* why there is none, for the pause */
     char away[384];
 };
 
-enum { POSTGRES_PARAMETERS = 6 };
+enum { POSTGRES_PARAMETERS = 9 };
 
 /** Parameters of a statement, binary. Texts are not copied. */
 struct postgres_parameters {
@@ -141,6 +144,10 @@ int postgres_table_open(struct postgres_link *link, bool existing);
  * postgres_run()'s.
  */
 int postgres_table_jump(struct postgres_link *link, int64_t version);
+
+/** Begins a transaction that makes something: so that two cannot at once. Any number; the same in
+ * every release, or two of them would not exclude each other. */
+#define POSTGRES_LOCK "SELECT pg_advisory_xact_lock(7239301840526117633);"
 
 /** Run at every connect: it makes the version counter safe from what a restored backup does not
  * know. */

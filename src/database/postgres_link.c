@@ -137,7 +137,8 @@ static int64_t now_ns(void)
 
 static int64_t deadline_of(const struct postgres_link *link)
 {
-    return now_ns() + (int64_t)link->target->timeout_ms * 1000000;
+    const int64_t deadline = now_ns() + (int64_t)link->target->timeout_ms * 1000000;
+    return link->until_ns && link->until_ns < deadline ? link->until_ns : deadline;
 }
 
 /* Wait for the socket; what happened, 0 at the deadline, -1 on failure. */
@@ -426,7 +427,7 @@ static enum fate prepare(struct postgres_link *link, const struct task *task, PG
 
 static int send_prepared(const struct postgres_link *link, const struct task *task)
 {
-    static const int binary[POSTGRES_PARAMETERS] = {1, 1, 1, 1, 1, 1};
+    static const int binary[POSTGRES_PARAMETERS] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
     const struct postgres_parameters *parameters = task->parameters;
     char name[16];
     statement_name(task->statement, name);

@@ -24,9 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Any number; the same in every release, or two of them would not exclude each other. */
-#define LOCK "SELECT pg_advisory_xact_lock(7239301840526117633);"
-
 #define WALL_NS "(extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
 
 /* The counter, beside the table that the search path finds. */
@@ -37,14 +34,14 @@
 
 /* A second behind: what could be given out while this runs does not reach that far. */
 const char postgres_table_wake[] =
-    LOCK "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' "
+    POSTGRES_LOCK "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' "
          "AND has_sequence_privilege(counter, 'UPDATE') THEN "
          "CASE WHEN coalesce(pg_sequence_last_value(counter), 0) < now - 1000000000 "
          "THEN setval(counter, now) END END "
          "FROM (SELECT " COUNTER " AS counter, " WALL_NS " AS now) AS wake "
          "WHERE counter IS NOT NULL";
 
-static const char make[] = LOCK
+static const char make[] = POSTGRES_LOCK
     "DO $tickstate$ "
     "DECLARE home text; "
     "BEGIN "
@@ -280,5 +277,25 @@ const char *const postgres_statements[STATEMENTS] = {
         " WHERE expires_at <= $1::bigint LIMIT 1000 FOR UPDATE SKIP LOCKED) "
         "DELETE FROM " TABLE " AS s USING expired AS e "
         "WHERE s.plugin = e.plugin AND s.key = e.key AND s.expires_at <= $1::bigint",
+    /* Whoever names a range twice (its mark and a stopped writer) has the same rows there. A version
+     * below 0 tells the trigger to keep it. */
+    [STATEMENT_MIRROR] =
+        "WITH listed AS MATERIALIZED (SELECT DISTINCT ON (plugin, key) * FROM "
+        "unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[]) "
+        "AS l(plugin, key, value, expires_at, version, hash) ORDER BY plugin, key), "
+        "dropped AS (DELETE FROM " TABLE " AS s USING "
+        "unnest($1::text[], $2::bigint[], $3::bigint[]) AS r(plugin, first, last) "
+        "WHERE s.plugin = r.plugin AND s.mirror_hash >= r.first AND s.mirror_hash <= r.last "
+        "AND (s.plugin, s.key) NOT IN (SELECT plugin, key FROM listed)) "
+        "INSERT INTO " TABLE " AS s (plugin, key, value, expires_at, version, mirror_hash) "
+        "SELECT plugin, key, value, expires_at, version, hash FROM listed "
+        "ON CONFLICT (plugin, key) DO UPDATE SET value = excluded.value, "
+        "expires_at = excluded.expires_at, version = -excluded.version, "
+        "mirror_hash = excluded.mirror_hash "
+        "WHERE s.version <> excluded.version OR s.value <> excluded.value "
+        "OR s.expires_at IS DISTINCT FROM excluded.expires_at "
+        "OR s.mirror_hash IS DISTINCT FROM excluded.mirror_hash",
+    [STATEMENT_MIRROR_PLUGINS] =
+        "DELETE FROM " TABLE " WHERE mirror_hash IS NOT NULL AND plugin <> ALL($1::text[])",
     [STATEMENT_SIZE] = "SELECT pg_total_relation_size(to_regclass('plugin_state'))",
 };

@@ -246,6 +246,14 @@ static int parse_uri(const struct tks_uri *uri, struct tks_database *database)
     return parse_parameters(uri->query, database);
 }
 
+static int sqlite_parse(const struct tks_uri *uri, uint64_t *timeout_ms)
+{
+    struct tks_database database = {.spare = NULL};
+    int status = parse_uri(uri, &database);
+    *timeout_ms = database.timeout_ms;
+    return status;
+}
+
 static int find_or_make_file(const struct tks_database *database, bool existing)
 {
     struct stat file;
@@ -299,6 +307,7 @@ static void sqlite_close(struct tks_database *database)
 }
 
 const struct tks_driver tks_sqlite_driver = {
+    .parse = sqlite_parse,
     .open = sqlite_open,
     .close = sqlite_close,
     .connect = sqlite_connect,
@@ -317,4 +326,7 @@ const struct tks_driver tks_sqlite_driver = {
     .sweep = tks_sqlite_sweep,
     .check = tks_sqlite_check,
     .size = tks_sqlite_size,
+    .mirror_claim = tks_sqlite_mirror_claim,
+    .mirror_apply = tks_sqlite_mirror_apply,
+    .mirror_expire = tks_sqlite_mirror_expire,
 };

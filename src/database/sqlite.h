@@ -87,5 +87,12 @@ int tks_sqlite_plugins(struct tks_connection *connection, int64_t now, tks_plugi
 int tks_sqlite_sweep(struct tks_connection *connection, int64_t now, uint64_t *purged);
 int tks_sqlite_check(struct tks_connection *connection);
 int tks_sqlite_size(struct tks_connection *connection, uint64_t *size_bytes, uint64_t *used_bytes);
+int tks_sqlite_mirror_claim(struct tks_connection *connection,
+                            struct tks_mirror_holder *holder, bool take);
+int tks_sqlite_mirror_apply(struct tks_connection *connection,
+                            struct tks_mirror_holder *holder,
+                            const struct tks_mirror_batch *batch);
+int tks_sqlite_mirror_expire(struct tks_connection *connection,
+                             struct tks_mirror_holder *holder, int64_t now, int64_t *next);
 
 #endif

@@ -46,9 +46,9 @@
 #endif
 #define SEGMENT_BYTES_MAX (512ull << 30)
 #define SLOTS_MAX 4096u
-/* Beyond slots=, for short visits (stats, check, sweep, export) and for the thread that writes
- * checkpoints: a full store can be looked at. */
-#define VISITOR_SLOTS 3u
+/* Beyond slots=, for short visits (stats, check, sweep, export) and for the threads that write
+ * checkpoints and feed the mirror: a full store can be looked at. */
+#define VISITOR_SLOTS 4u
 #define SLAB_GRANULES (SLAB_BYTES / GRANULE_BYTES)
 /* One state word for every granule of a slab, so that the table does not move when a slab changes
  * its class: state words are type-stable, a process that was stopped for a year may still CAS one.
@@ -513,6 +513,19 @@ struct header {
     uint64_t pad6[7];
     char flush_text[256]; /* sentences for people: may be torn */
     char restored_text[256];
+
+    /* The mirror: the lease of who feeds it, what came of it. */
+    uint64_t mirror_lease; /* lease_word() */
+    uint64_t mirror_beat;
+    uint64_t mirror_stamp; /* of a snapshot that the database has, or what came later */
+    uint64_t mirror_at_ms; /* store clock of that snapshot, or when nothing had changed since */
+    uint64_t mirror_batches;
+    uint64_t mirror_rows;
+    uint64_t mirror_errors;
+    uint64_t mirror_take;      /* 1: somebody said mirror_take=1, and it is not done yet */
+    uint64_t restored_from[2]; /* identity of the segment whose checkpoint this one began with */
+    uint64_t pad7[6];
+    char mirror_text[256]; /* may be torn */
 
     uint64_t registry[REGISTRY_BUCKETS]; /* plugin chains, granules */
 };

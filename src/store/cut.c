@@ -10,7 +10,6 @@
 
 #include <stdlib.h>
 
-#define CUT_TRIES 16
 #define BUSY_NS 5000000
 /* Looking for tombstones is looking at every bucket. */
 #define TIDY_NS 1000000000ll
@@ -55,25 +54,6 @@ bool tks_cut_wants_full(struct tks_cutter *cutter)
     const uint64_t bytes = tks_writer_file_bytes(cutter->writer);
     return bytes > SMALL_FILE &&
            (double)bytes > OUTGROWN_TIMES * image_estimate(cutter) + SMALL_FILE;
-}
-
-struct question {
-    uint64_t since;
-    bool answer;
-};
-
-static int ask_plugin(void *arg, struct plugin *plugin, uint64_t granule)
-{
-    struct question *question = arg;
-    (void)granule;
-    question->answer = load_acquire(&plugin->changed) >= question->since;
-    return question->answer;
-}
-
-bool tks_cut_is_due(const struct tks_cutter *cutter, uint64_t since)
-{
-    struct question question = {since, false};
-    return tks_registry_each(cutter->member->segment, ask_plugin, &question) < 0 || question.answer;
 }
 
 /* ---- What ---------------------------------------------------------------------------------- */
@@ -161,42 +141,11 @@ static int collect_plugin(void *arg, struct plugin *plugin, uint64_t granule)
     return status;
 }
 
-/* ---- Those who are stopped ----------------------------------------------------------------- */
-
-/* The bucket that a slot's log names, as the snapshot sees it. */
-static int write_logged(struct collection *collection, const struct slot *slot, enum pin hash)
+static int collect_stopped(void *arg, struct plugin *plugin, struct tks_run run)
 {
-    const struct tks_segment *segment = collection->cutter->member->segment;
-    struct plugin *plugin = tks_registry_plugin(segment, load_acquire(&slot->words[LOG_PLUGIN]));
-    const uint64_t logged = load_acquire(&slot->words[hash]);
-    if (!plugin || !logged)
-        return TKS_OK;
+    struct collection *collection = arg;
     collection->name_len = tks_registry_name(plugin, collection->name);
-    return write_run(collection, plugin, tks_changes_around(plugin, logged));
-}
-
-/*
- * A settler that read an era, was stopped, and was evicted so that this snapshot could begin, may
- * raise its mark and settle whenever it comes back: under an era that no later cut looks for. Its
- * log says where. Visited now, its node is found: settled by then, or settled by the walk, which
- * raises the mark itself. This comes before the marks are looked at: who is not seen stopped here
- * has raised its mark. Sections that are open began after the snapshot's era.
- */
-static int collect_stopped(struct collection *collection)
-{
-    const struct tks_segment *segment = collection->cutter->member->segment;
-    const uint64_t high_water = load_acquire(&segment->header->slot_high_water);
-    int status = TKS_OK;
-    for (uint64_t i = 0; !status && i < high_water && i < segment->slot_count; i++) {
-        const struct slot *slot = &segment->slots[i];
-        const uint64_t section = load_ordered(&slot->section);
-        if (section == SECTION_IDLE || section & 1)
-            continue;
-        status = write_logged(collection, slot, LOG_HASH);
-        if (!status)
-            status = write_logged(collection, slot, LOG_MOVE_HASH);
-    }
-    return status;
+    return write_run(collection, plugin, run);
 }
 
 /* ---- Taking -------------------------------------------------------------------------------- */
@@ -212,7 +161,7 @@ static int collect(struct tks_cutter *cutter, const struct tks_snapshot *snapsho
     collection.to_wall_ms = info->wall_ms - collection.now_ms;
     int status = tks_cut_begin(cutter->writer, full);
     if (!status && !full)
-        status = collect_stopped(&collection);
+        status = tks_changes_stopped(cutter->member->segment, collect_stopped, &collection);
     if (!status)
         status = tks_registry_each(cutter->member->segment, collect_plugin, &collection);
     free(collection.batch.bytes);
@@ -220,15 +169,15 @@ static int collect(struct tks_cutter *cutter, const struct tks_snapshot *snapsho
     return status;
 }
 
-void tks_cut_tidy(struct tks_cutter *cutter)
+void tks_cut_tidy(struct tks_member *member, struct tks_tidier *tidier)
 {
-    const uint64_t made = load_relaxed(&cutter->member->segment->header->tombstones);
+    const uint64_t made = load_relaxed(&member->segment->header->tombstones);
     const int64_t now = clock_ns(CLOCK_MONOTONIC);
-    if (made == cutter->tombstones || (cutter->tidied_ns && now - cutter->tidied_ns < TIDY_NS))
+    if (made == tidier->tombstones || (tidier->tidied_ns && now - tidier->tidied_ns < TIDY_NS))
         return;
-    cutter->tombstones = made;
-    cutter->tidied_ns = now;
-    tks_prune_segment(cutter->member);
+    tidier->tombstones = made;
+    tidier->tidied_ns = now;
+    tks_prune_segment(member);
 }
 
 static int try_cut(struct tks_cutter *cutter, bool full)
@@ -260,19 +209,21 @@ static int try_cut(struct tks_cutter *cutter, bool full)
     return TKS_OK;
 }
 
-static void pause_briefly(void)
+bool tks_cut_try_again(int status)
 {
     const struct timespec pause = {0, BUSY_NS};
+    if (status != TKS_BUSY && status != WALK_LOST && status != TKS_EVICTED)
+        return false;
     nanosleep(&pause, NULL);
+    return true;
 }
 
 int tks_cut_take(struct tks_cutter *cutter, bool full)
 {
     for (int i = 0; i < CUT_TRIES; i++) {
         int status = try_cut(cutter, full || tks_writer_wants_full(cutter->writer));
-        if (status != TKS_BUSY && status != WALK_LOST && status != TKS_EVICTED)
+        if (!tks_cut_try_again(status))
             return status;
-        pause_briefly();
     }
     return tks_fail(TKS_BUSY, "segment \"%s\": no consistent cut in %d attempts",
                     cutter->member->segment->name, CUT_TRIES);

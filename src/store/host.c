@@ -4,39 +4,27 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
-#include "base/process.h"
 #include "recovery/recover.h"
-#include "segment/slot.h"
+#include "store/background.h"
 #include "store/cut.h"
+#include "store/lease.h"
 #include "store/shm.h"
+#include "table/changes.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define LOOK_NS 200000000ll
-#define STALE_NS 2000000000ll
 #define WAIT_NS 100000000ll
-/* A tenth of the weight of an ordinary thread: somebody may be waiting for the cut. */
-#define LOW_PRIORITY 10
 
 struct tks_host {
     struct tks_segment *segment;
     struct checkpoint_options options;
     pthread_t thread;
-    /* From the keeper's thread to the writer's. */
-    uint64_t generation; /* of the lease we hold, 0: none */
-    uint64_t slot_and_1; /* the keeper's */
-    uint64_t stop;
-    /* The keeper's: the lease and the beat as last seen to move. */
-    uint64_t seen_lease, seen_beat;
-    int64_t seen_ns;
+    struct tks_lease lease;
+    uint64_t stop; /* from the keeper's thread to the writer's */
     /* The writer thread's. */
     uint64_t writing; /* generation that cutter.writer is for, 0: none */
     struct tks_cutter cutter;
@@ -84,61 +72,17 @@ static void wait_for_call(struct header *header, uint32_t calls, int64_t ns)
 
 /* ---- The lease ----------------------------------------------------------------------------- */
 
-static bool holds_lease(const struct tks_host *host, uint64_t generation)
-{
-    return load_ordered(&header_of(host)->lease) ==
-           lease_word(generation, (unsigned)load_relaxed(&host->slot_and_1));
-}
-
 static bool still_host(void *arg)
 {
     const struct tks_host *host = arg;
-    return holds_lease(host, host->writing);
-}
-
-static void set_generation(struct tks_host *host, uint64_t generation)
-{
-    __atomic_store_n(&host->generation, generation, __ATOMIC_SEQ_CST);
-    call_all(header_of(host));
-}
-
-static bool holder_lives(const struct tks_segment *segment, uint64_t lease)
-{
-    const unsigned slot = lease_slot_and_1(lease);
-    return slot && slot <= segment->slot_count && tks_slot_alive(&segment->slots[slot - 1]);
-}
-
-/* Whether the holder showed a sign of life within the time it is given. */
-static bool is_fresh(struct tks_host *host, uint64_t lease, int64_t now_ns)
-{
-    const uint64_t beat = load_ordered(&header_of(host)->lease_beat);
-    if (lease != host->seen_lease || beat != host->seen_beat || !host->seen_ns) {
-        host->seen_lease = lease;
-        host->seen_beat = beat;
-        host->seen_ns = now_ns;
-    }
-    return now_ns - host->seen_ns < STALE_NS;
+    return lease_held(&host->lease, host->writing);
 }
 
 int64_t tks_host_look(struct tks_host *host, const struct tks_member *keeper, int64_t now_ns)
 {
-    struct header *header = header_of(host);
-    const unsigned mine = keeper->index + 1;
-    const uint64_t lease = load_ordered(&header->lease);
-    store_relaxed(&host->slot_and_1, mine);
-    const uint64_t generation = load_ordered(&host->generation);
-    if (generation && lease == lease_word(generation, mine)) {
-        fetch_add(&header->lease_beat, 1);
-        return now_ns + LOOK_NS;
-    }
-    if (generation)
-        set_generation(host, 0);
-    if (holder_lives(host->segment, lease) && is_fresh(host, lease, now_ns))
-        return now_ns + LOOK_NS;
-    const uint64_t next = lease_generation(lease) + 1;
-    if (compare_and_swap(&header->lease, lease, lease_word(next, mine)))
-        set_generation(host, next);
-    return now_ns + LOOK_NS;
+    if (tks_lease_look(&host->lease, keeper, now_ns))
+        call_all(header_of(host));
+    return now_ns + LEASE_LOOK_NS;
 }
 
 static bool somebody_waits(const struct header *header)
@@ -152,9 +96,7 @@ static bool somebody_waits(const struct header *header)
 static void say(struct tks_host *host, int status, uint64_t asked)
 {
     struct header *header = header_of(host);
-    char text[sizeof(header->flush_text)] = {0};
-    strncpy(text, tks_last_error(), sizeof(text) - 1);
-    copy_to_shared((uint64_t *)(void *)header->flush_text, text, sizeof(text));
+    tks_background_tell(header->flush_text);
     store_release(&header->flush_status, (uint64_t)-status);
     fetch_add(&header->flush_errors, 1);
     raise_word(&header->flush_failed, asked);
@@ -215,10 +157,10 @@ static int cut_if_due(struct tks_host *host)
     const int64_t began_ns = clock_ns(CLOCK_MONOTONIC);
     /* Whoever comes for a moment, to look at a store that was closed in order, writes no file. */
     if (!host->cutter.since && !somebody_waits(header) && !access(host->options.path, F_OK) &&
-        !tks_cut_is_due(&host->cutter, load_ordered(&header->flush_stamp)))
+        !tks_changes_any(host->segment, load_ordered(&header->flush_stamp)))
         return TKS_OK;
     const bool full = tks_cut_wants_full(&host->cutter);
-    if (!full && !tks_cut_is_due(&host->cutter, host->cutter.since))
+    if (!full && !tks_changes_any(host->segment, host->cutter.since))
         return TKS_OK;
     int status = tks_cut_take(&host->cutter, full);
     if (!status)
@@ -234,15 +176,15 @@ static void flush(struct tks_host *host, uint64_t generation)
     if (!status)
         status = cut_if_due(host);
     /* What fails for a host that was replaced is nobody's failure: the next one is at it. */
-    if (status && !holds_lease(host, generation))
+    if (status && !lease_held(&host->lease, generation))
         status = TKS_REPLACED;
     if (status == TKS_OK) {
         if (raise_word(&header->flush_done, asked))
             call_all(header);
-        tks_cut_tidy(&host->cutter);
+        tks_cut_tidy(host->cutter.member, &host->cutter.tidier);
     } else if (status == TKS_REPLACED) {
         stop_writing(host);
-        compare_and_swap(&host->generation, generation, 0);
+        lease_lost(&host->lease, generation);
     } else {
         say(host, status, asked);
         call_all(header);
@@ -260,7 +202,7 @@ static void work(struct tks_host *host)
         const uint32_t calls = calls_now(header);
         /* In this order: whoever is told to stop has been told its last generation before. */
         const bool stop = load_ordered(&host->stop) != 0;
-        const uint64_t generation = __atomic_load_n(&host->generation, __ATOMIC_SEQ_CST);
+        const uint64_t generation = lease_elected(&host->lease);
         const int64_t now = clock_ns(CLOCK_MONOTONIC);
         if (host->writing && host->writing != generation)
             stop_writing(host);
@@ -273,16 +215,14 @@ static void work(struct tks_host *host)
         }
         if (stop)
             return;
-        wait_for_call(header, calls, generation ? next_ns - now : LOOK_NS * 5);
+        wait_for_call(header, calls, generation ? next_ns - now : LEASE_LOOK_NS * 5);
     }
 }
 
 static void *write_checkpoints(void *arg)
 {
     struct tks_host *host = arg;
-    tks_thread_enter();
-    /* In Linux a nice value is a thread's. Refused or not, the cuts are the same. */
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOW_PRIORITY);
+    tks_background_enter();
     work(host);
     stop_writing(host);
     if (host->cutter.member)
@@ -296,7 +236,7 @@ static int check_path(const struct tks_segment *segment, const struct checkpoint
 {
     const uint64_t written = load_ordered(&segment->header->path_hash);
     if (!written || written == path_hash(options) ||
-        !holder_lives(segment, load_ordered(&segment->header->lease)))
+        !tks_lease_holder(segment, load_ordered(&segment->header->lease)))
         return TKS_OK;
     return tks_fail(TKS_INVALID, "segment \"%s\" is kept in another file than checkpoint=%s",
                     segment->name, options->path);
@@ -313,16 +253,13 @@ int tks_host_start(struct tks_segment *segment, const struct checkpoint_options 
         return tks_fail(TKS_NO_SPACE, "no memory to open segment \"%s\"", segment->name);
     host->segment = segment;
     host->options = *options;
-    int error = tks_thread_start(&host->thread, options->cpu, write_checkpoints, host);
-    if (error) {
+    host->lease = (struct tks_lease){
+        .segment = segment, .word = &segment->header->lease, .beat = &segment->header->lease_beat};
+    status =
+        tks_background_start(segment, options->cpu, write_checkpoints, host, &host->thread);
+    if (status) {
         free(host);
-        return error == EINVAL && options->cpu != NO_CPU
-                   ? tks_fail(TKS_INVALID,
-                              "URI parameter snapshot_cpu=%d: there is no "
-                              "such CPU for this process",
-                              options->cpu)
-                   : tks_fail_errno(error, "cannot start a thread for segment \"%s\"",
-                                    segment->name);
+        return status;
     }
     *result = host;
     return TKS_OK;
@@ -330,25 +267,14 @@ int tks_host_start(struct tks_segment *segment, const struct checkpoint_options 
 
 void tks_host_stop(struct tks_host *host, const struct tks_member *keeper)
 {
-    struct header *header = header_of(host);
-    const struct timespec look = {0, LOOK_NS};
     store_release(&host->stop, 1);
-    call_all(header);
-    for (;;) { /* as long as the last cut takes: with a beat, so that it is not taken for dead */
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += look.tv_nsec;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        if (pthread_timedjoin_np(host->thread, NULL, &until) != ETIMEDOUT)
-            break;
+    call_all(header_of(host));
+    /* As long as the last cut takes: with a beat, so that it is not taken for dead. */
+    while (!tks_background_ended(host->thread, LEASE_LOOK_NS))
         if (keeper)
             tks_host_look(host, keeper, clock_ns(CLOCK_MONOTONIC));
-    }
-    const uint64_t generation = load_ordered(&host->generation);
-    if (generation && keeper)
-        compare_and_swap(&header->lease, lease_word(generation, keeper->index + 1),
-                         lease_word(generation, 0));
+    if (keeper)
+        tks_lease_release(&host->lease, keeper);
     free(host);
 }
 

@@ -3,18 +3,10 @@
  * The host: the process, among those that opened a segment with checkpoint=, whose thread writes
  * the file.
  *
- * The lease, one word in the header, is {generation, slot of the host's keeper}. Every change is a
- * CAS that raises the generation or gives the slot up. The keeper of the host moves the beat on;
- * every other keeper looks at the lease a few times a second and takes it over
- *
- *   when nobody holds it, or its slot is not held by a living thread      (at once)
- *   when the beat has stood still for STALE_MS                            (the host is stopped)
- *
- * The beat is the keeper's, the file is the writer's, another thread: a slow disk is no reason to
- * be replaced. A host that is stopped, replaced and resumed learns it from the lease: its writer
- * asks before it touches anything (checkpoint/checkpoint.h says what may happen in between and why
- * it harms nothing). What it knows of changes (since) is its own: a successor begins with a full
- * image.
+ * It holds the lease (store/lease.h). A slow disk is no reason to be replaced. A host that was
+ * replaced and is resumed asks the lease before it touches anything (checkpoint/checkpoint.h says
+ * what may happen in between and why it harms nothing). What it knows of changes (since) is its
+ * own: a successor begins with a full image.
  *
  * The barrier. A caller takes a ticket (++asked) after its writes; the writer reads asked, then
  * takes a snapshot, writes and syncs, then raises done to what it had read: whoever has a ticket up

@@ -7,8 +7,10 @@
 #include "memory/reclaim.h"
 #include "recovery/recover.h"
 #include "segment/slot.h"
+#include "store/lease.h"
 #include "store/operation.h"
 #include "store/shm.h"
+#include "table/changes.h"
 #include "table/registry.h"
 #include "table/snapshot.h"
 #include "table/walk.h"
@@ -204,19 +206,16 @@ static void copy_text(const char *from, char to[256])
             to[i] = (unsigned char)to[i] > 0x7f ? '?' : to[i];
 }
 
-static uint64_t host_pid(const struct tks_segment *segment)
+static uint64_t holder_pid(const struct tks_segment *segment, const uint64_t *lease)
 {
-    unsigned slot_and_1 = lease_slot_and_1(load_ordered(&segment->header->lease));
-    if (!slot_and_1 || slot_and_1 > segment->slot_count)
-        return 0;
-    const struct slot *slot = &segment->slots[slot_and_1 - 1];
-    return tks_slot_alive(slot) ? load_relaxed(&slot->owner_pid) : 0;
+    const struct slot *slot = tks_lease_holder(segment, load_ordered(lease));
+    return slot ? load_relaxed(&slot->owner_pid) : 0;
 }
 
 static void describe_checkpoints(const struct tks_segment *segment, struct tks_stats *stats)
 {
     const struct header *header = segment->header;
-    stats->checkpoint_host = host_pid(segment);
+    stats->checkpoint_host = holder_pid(segment, &header->lease);
     stats->checkpoint_cuts = load_ordered(&header->flushes);
     stats->checkpoint_at_ms = (int64_t)load_relaxed(&header->flush_ms);
     stats->checkpoint_ns = load_relaxed(&header->flush_ns);
@@ -227,6 +226,30 @@ static void describe_checkpoints(const struct tks_segment *segment, struct tks_s
     stats->restored_damaged = load_relaxed(&header->restored_damaged);
     copy_text(header->flush_text, stats->checkpoint_error);
     copy_text(header->restored_text, stats->restored_warning);
+}
+
+/* The age of what the database has, unless that is all there is. */
+static uint64_t mirror_lag(const struct tks_segment *segment)
+{
+    const struct header *header = segment->header;
+    const uint64_t stamp = load_ordered(&header->mirror_stamp);
+    const int64_t at_ms = (int64_t)load_ordered(&header->mirror_at_ms);
+    if (!load_ordered(&header->mirror_lease) || !tks_changes_any(segment, stamp))
+        return 0;
+    const int64_t lag_ms =
+        at_ms ? tks_segment_now_ms(segment) - at_ms : wall_ms() - header->created_ms;
+    return lag_ms > 0 ? (uint64_t)lag_ms : 1;
+}
+
+static void describe_mirror(const struct tks_segment *segment, struct tks_stats *stats)
+{
+    const struct header *header = segment->header;
+    stats->mirror_host = holder_pid(segment, &header->mirror_lease);
+    stats->mirror_batches = load_ordered(&header->mirror_batches);
+    stats->mirror_rows = load_ordered(&header->mirror_rows);
+    stats->mirror_errors = load_ordered(&header->mirror_errors);
+    stats->mirror_lag_ms = mirror_lag(segment);
+    copy_text(header->mirror_text, stats->mirror_error);
 }
 
 static void describe(const struct tks_segment *segment, struct tks_stats *stats)
@@ -246,6 +269,7 @@ static void describe(const struct tks_segment *segment, struct tks_stats *stats)
     stats->huge = segment->huge;
     stats->mode = fstat(segment->fd, &file) ? 0 : file.st_mode & 07777;
     describe_checkpoints(segment, stats);
+    describe_mirror(segment, stats);
 }
 
 int tks_shm_stats(tks_store *store, struct tks_stats *stats)

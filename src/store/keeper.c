@@ -11,6 +11,7 @@
 #include "base/process.h"
 #include "recovery/recover.h"
 #include "store/host.h"
+#include "store/mirror.h"
 #include "store/shm.h"
 
 #include <errno.h>
@@ -26,7 +27,8 @@ struct shm_keeper {
     pthread_cond_t changed;
     struct tks_segment *segment;
     uint64_t sweep_ms;
-    struct tks_host *host; /* with checkpoint= */
+    struct tks_host *host;     /* with checkpoint= */
+    struct tks_mirror *mirror; /* with mirror= */
     bool started, stop;
     int status; /* of joining */
     char reason[256];
@@ -71,7 +73,7 @@ static void work(struct shm_keeper *keeper, struct tks_member *member)
 {
     const int64_t interval = (int64_t)keeper->sweep_ms * 1000000;
     int64_t sweep_at = interval ? clock_ns(CLOCK_MONOTONIC) + interval : 0;
-    int64_t look_at = 0;
+    int64_t look_at = 0, look_at_mirror = 0;
     unsigned naps = 0;
     for (;;) {
         const uint32_t calls = tks_segment_calls(keeper->segment);
@@ -85,8 +87,24 @@ static void work(struct shm_keeper *keeper, struct tks_member *member)
         }
         if (keeper->host && now >= look_at)
             look_at = tks_host_look(keeper->host, member, now);
-        tks_segment_keeper_sleep(keeper->segment, calls,
-                                 naps ? now + NAP_NS : sooner(sweep_at, look_at), naps != 0);
+        if (keeper->mirror && now >= look_at_mirror)
+            look_at_mirror = tks_mirror_look(keeper->mirror, member, now);
+        const int64_t next = sooner(sweep_at, sooner(look_at, look_at_mirror));
+        tks_segment_keeper_sleep(keeper->segment, calls, naps ? now + NAP_NS : next, naps != 0);
+    }
+}
+
+/* Who was here too shortly for a look may be the only one to write what it changed. */
+static void stop_writing(struct shm_keeper *keeper, const struct tks_member *member)
+{
+    const int64_t now = clock_ns(CLOCK_MONOTONIC);
+    if (keeper->host) {
+        tks_host_look(keeper->host, member, now);
+        tks_host_stop(keeper->host, member);
+    }
+    if (keeper->mirror) {
+        tks_mirror_look(keeper->mirror, member, now);
+        tks_mirror_stop(keeper->mirror, member);
     }
 }
 
@@ -102,11 +120,7 @@ static void *keep(void *arg)
         return NULL;
     work(keeper, member);
     tks_point(POINT_KEEPER_STOPS);
-    if (keeper->host) {
-        /* Who was here too shortly for a look may be the only one to write what it changed. */
-        tks_host_look(keeper->host, member, clock_ns(CLOCK_MONOTONIC));
-        tks_host_stop(keeper->host, member);
-    }
+    stop_writing(keeper, member);
     tks_member_leave(member);
     tks_point(POINT_KEEPER_LEFT);
     return NULL;
@@ -127,29 +141,33 @@ static void wait_until_joined(struct shm_keeper *keeper)
     pthread_mutex_unlock(&keeper->lock);
 }
 
-static int start(struct shm_keeper *keeper, const struct checkpoint_options *options)
+static int start_writers(struct shm_keeper *keeper, const struct checkpoint_options *checkpoint,
+                         const struct mirror_options *mirror)
 {
     int status = TKS_OK;
-    if (options->path[0])
-        status = tks_host_start(keeper->segment, options, &keeper->host);
-    if (status)
-        return status;
-    int error = tks_thread_start(&keeper->thread, options->cpu, keep, keeper);
-    if (!error) {
-        wait_until_joined(keeper);
-        if (!keeper->status)
-            return TKS_OK;
-        pthread_join(keeper->thread, NULL);
-    }
-    if (keeper->host)
-        tks_host_stop(keeper->host, NULL);
-    return error ? tks_fail_errno(error, "cannot start a thread for segment \"%s\"",
-                                  keeper->segment->name)
-                 : tks_fail(keeper->status, "%s", keeper->reason);
+    if (checkpoint->path[0])
+        status = tks_host_start(keeper->segment, checkpoint, &keeper->host);
+    if (!status && mirror->uri[0])
+        status = tks_mirror_start(keeper->segment, mirror, &keeper->mirror);
+    return status;
+}
+
+static int start_keeper(struct shm_keeper *keeper, int cpu)
+{
+    int error = tks_thread_start(&keeper->thread, cpu, keep, keeper);
+    if (error)
+        return tks_fail_errno(error, "cannot start a thread for segment \"%s\"",
+                              keeper->segment->name);
+    wait_until_joined(keeper);
+    if (!keeper->status)
+        return TKS_OK;
+    pthread_join(keeper->thread, NULL);
+    return tks_fail(keeper->status, "%s", keeper->reason);
 }
 
 int tks_keeper_start(struct tks_segment *segment, uint64_t sweep_ms,
-                     const struct checkpoint_options *options, struct shm_keeper **result)
+                     const struct checkpoint_options *checkpoint,
+                     const struct mirror_options *mirror, struct shm_keeper **result)
 {
     struct shm_keeper *keeper = calloc(1, sizeof(*keeper));
     if (!keeper)
@@ -158,11 +176,18 @@ int tks_keeper_start(struct tks_segment *segment, uint64_t sweep_ms,
     keeper->sweep_ms = sweep_ms;
     pthread_mutex_init(&keeper->lock, NULL);
     pthread_cond_init(&keeper->changed, NULL);
-    int status = start(keeper, options);
-    if (status)
-        free_keeper(keeper);
-    else
+    int status = start_writers(keeper, checkpoint, mirror);
+    if (!status)
+        status = start_keeper(keeper, checkpoint->cpu);
+    if (!status) {
         *result = keeper;
+        return TKS_OK;
+    }
+    if (keeper->mirror)
+        tks_mirror_stop(keeper->mirror, NULL);
+    if (keeper->host)
+        tks_host_stop(keeper->host, NULL);
+    free_keeper(keeper);
     return status;
 }
 

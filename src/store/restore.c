@@ -220,6 +220,7 @@ static void describe(struct filling *filling)
     header->restored_ms = (uint64_t)info->wall_ms;
     header->restored_entries = filling->entries;
     header->restored_damaged = info->damaged;
+    memcpy(header->restored_from, info->uuid, sizeof(header->restored_from));
     restore->warning[0] = 0;
     if (!info->damaged)
         return;

@@ -6,6 +6,7 @@
 #include "memory/block.h"
 #include "recovery/recover.h"
 #include "segment/slot.h"
+#include "store/background.h"
 #include "store/restore.h"
 #include "table/registry.h"
 
@@ -31,7 +32,8 @@ struct shm_uri {
     struct tks_segment_options segment;
     uint64_t sweep_ms;
     struct checkpoint_options checkpoint;
-    bool passive; /* the checkpoint is read, not written */
+    struct mirror_options mirror;
+    bool passive; /* the checkpoint is read, not written, the mirror not fed */
 };
 
 static int bad_value(const char *name, const char *value)
@@ -90,6 +92,16 @@ static int parse_checkpoint(const char *value, char path[CHECKPOINT_PATH_ROOM])
     return TKS_OK;
 }
 
+static int parse_mirror(const char *value, char uri[MIRROR_URI_ROOM])
+{
+    size_t len = strlen(value);
+    if (len >= MIRROR_URI_ROOM)
+        return tks_fail(TKS_INVALID, "URI parameter mirror= is longer than %u bytes",
+                        MIRROR_URI_ROOM - 1);
+    memcpy(uri, value, len + 1);
+    return tks_mirror_check(uri);
+}
+
 static int parse_cpu(const char *value, int *cpu)
 {
     uint64_t number;
@@ -137,8 +149,9 @@ static int parse_parameter(const char *name, const char *value, struct shm_uri *
     if (!strcmp(name, "snapshot_cpu"))
         return parse_cpu(value, &uri->checkpoint.cpu);
     if (!strcmp(name, "mirror"))
-        return tks_fail(TKS_UNSUPPORTED, "URI parameter %s= is not supported by this version",
-                        name);
+        return parse_mirror(value, uri->mirror.uri);
+    if (!strcmp(name, "mirror_take"))
+        return parse_flag(name, value, &uri->mirror.take);
     return tks_fail(TKS_INVALID, "unknown URI parameter \"%s\"", name);
 }
 
@@ -159,12 +172,19 @@ static int parse_uri(const struct tks_uri *text, struct shm_uri *uri)
     char name[32], value[CHECKPOINT_PATH_ROOM + 1];
     for (;;) {
         int more = tks_uri_next(&cursor, name, sizeof(name), value, sizeof(value));
-        if (more <= 0)
+        if (more < 0)
             return more;
+        if (!more)
+            break;
         int status = parse_parameter(name, value, uri);
         if (status)
             return status;
     }
+    uri->mirror.interval_ms = uri->checkpoint.interval_ms;
+    uri->mirror.cpu = uri->checkpoint.cpu;
+    return uri->mirror.take && !uri->mirror.uri[0]
+               ? tks_fail(TKS_INVALID, "URI parameter mirror_take=1 without mirror=")
+               : TKS_OK;
 }
 
 /* ---- Attaching ----------------------------------------------------------------------------- */
@@ -243,14 +263,15 @@ static int open_or_restore(const struct shm_uri *uri, struct tks_restore *restor
 static int attach(const struct shm_uri *uri, struct shm_store *store, bool *removed)
 {
     struct checkpoint_options written = uri->checkpoint;
+    struct mirror_options mirror = uri->mirror;
     if (uri->passive)
-        written.path[0] = 0;
+        written.path[0] = mirror.uri[0] = 0;
     *removed = false;
     struct tks_restore restore = {.path = uri->checkpoint.path};
     int status = open_or_restore(uri, &restore, &store->segment);
     if (status)
         return status;
-    status = tks_keeper_start(store->segment, uri->sweep_ms, &written, &store->keeper);
+    status = tks_keeper_start(store->segment, uri->sweep_ms, &written, &mirror, &store->keeper);
     if (!status) {
         tks_point(POINT_STORE_KEPT);
         status = insist_on_life(store->segment);

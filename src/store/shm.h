@@ -5,13 +5,13 @@
 
 #include "base/backend.h"
 #include "base/owner.h"
+#include "store/mirror.h"
 #include "store/session.h"
 #include "table/walk.h"
 
 struct shm_keeper;
 
 #define CHECKPOINT_PATH_ROOM 1024u
-#define NO_CPU (-1)
 
 /** What a URI says about checkpoints; no path: none. */
 struct checkpoint_options {
@@ -99,10 +99,11 @@ void tks_prune_segment(struct tks_member *member);
 /** Drop what is expired in every plugin, for a member that is in no section. */
 int tks_sweep_segment(struct tks_member *member, uint64_t *purged);
 
-/** A thread that keeps the store attached, sweeps every @p sweep_ms (0: never), and with a path in
- * @p options stands for host of the checkpoint. */
+/** A thread that keeps the store attached, sweeps every @p sweep_ms (0: never), and stands for
+ * writing the checkpoint that has a path, and for feeding the mirror that has a URI. */
 int tks_keeper_start(struct tks_segment *segment, uint64_t sweep_ms,
-                     const struct checkpoint_options *options, struct shm_keeper **keeper);
+                     const struct checkpoint_options *checkpoint,
+                     const struct mirror_options *mirror, struct shm_keeper **keeper);
 
 /** tks_store_checkpoint(). */
 int tks_keeper_barrier(struct shm_keeper *keeper);

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "memory/epoch.h"
+#include "table/registry.h"
 
 #define SECTION_RANGES 1024u
 #define CHANGES_TRIES 1000
@@ -99,9 +100,56 @@ int tks_changes_next(struct tks_changes *changes, struct tks_run *run)
     return TKS_OK;
 }
 
-struct tks_run tks_changes_around(struct plugin *plugin, uint64_t hash)
+/* The range that a hash lies in: what one mark stands for, or more. */
+static struct tks_run range_around(struct plugin *plugin, uint64_t hash)
 {
     const uint64_t base = load_acquire(&plugin->base);
     const uint64_t width = last_in_range(base < LEVELS ? (unsigned)base : 0);
     return (struct tks_run){hash & ~width, hash | width};
+}
+
+typedef int run_visitor(void *arg, struct plugin *plugin, struct tks_run run);
+
+/* The range that a slot's log names. */
+static int visit_logged(const struct tks_segment *segment, const struct slot *slot, enum pin hash,
+                        run_visitor *visit, void *arg)
+{
+    struct plugin *plugin = tks_registry_plugin(segment, load_acquire(&slot->words[LOG_PLUGIN]));
+    const uint64_t logged = load_acquire(&slot->words[hash]);
+    return plugin && logged ? visit(arg, plugin, range_around(plugin, logged)) : 0;
+}
+
+int tks_changes_stopped(const struct tks_segment *segment, run_visitor *visit, void *arg)
+{
+    const uint64_t high_water = load_acquire(&segment->header->slot_high_water);
+    int status = 0;
+    for (uint64_t i = 0; !status && i < high_water && i < segment->slot_count; i++) {
+        const struct slot *slot = &segment->slots[i];
+        const uint64_t section = load_ordered(&slot->section);
+        if (section == SECTION_IDLE || section & 1)
+            continue;
+        status = visit_logged(segment, slot, LOG_HASH, visit, arg);
+        if (!status)
+            status = visit_logged(segment, slot, LOG_MOVE_HASH, visit, arg);
+    }
+    return status;
+}
+
+struct question {
+    uint64_t since;
+    bool answer;
+};
+
+static int ask_plugin(void *arg, struct plugin *plugin, uint64_t granule)
+{
+    struct question *question = arg;
+    (void)granule;
+    question->answer = load_acquire(&plugin->changed) >= question->since;
+    return question->answer;
+}
+
+bool tks_changes_any(const struct tks_segment *segment, uint64_t since)
+{
+    struct question question = {since, false};
+    return tks_registry_each(segment, ask_plugin, &question) < 0 || question.answer;
 }

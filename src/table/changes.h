@@ -25,7 +25,22 @@ struct tks_run {
  */
 int tks_changes_next(struct tks_changes *changes, struct tks_run *run);
 
-/** The range that @p hash lies in: what one mark stands for, or more. */
-struct tks_run tks_changes_around(struct plugin *plugin, uint64_t hash);
+/**
+ * Visit the ranges of those who are stopped in the middle of settling, for a snapshot that is held
+ * and looks for changes since an earlier one. Another value than 0 stops and is the result.
+ *
+ * A settler that read an era, was stopped, and was evicted so that this snapshot could begin, may
+ * raise its mark and settle whenever it comes back: under an era that nobody looks for any more.
+ * Its log says where. Visited now or in a later snapshot, its node is found: settled by then, or
+ * settled by the walk, which raises the mark itself. This comes before the marks are looked at: who
+ * is not seen stopped here has raised its mark. Sections that are open began after the snapshot's
+ * era.
+ */
+int tks_changes_stopped(const struct tks_segment *segment,
+                        int (*visit)(void *arg, struct plugin *plugin, struct tks_run run),
+                        void *arg);
+
+/** Whether anything was written since the snapshot of stamp @p since, or may have been. */
+bool tks_changes_any(const struct tks_segment *segment, uint64_t since);
 
 #endif
