@@ -80,6 +80,21 @@ static void await_word(const uint64_t *word, uint64_t at_least)
         NEED(seconds() < until);
 }
 
+/* A place with a store of its file in it, and a state. */
+static tks_state *stage(struct place *place, const char *query, tks_store **store)
+{
+    place_make(place, query);
+    *store = open_store(place);
+    return open_state(*store, "plugin");
+}
+
+static void strike(struct place *place, tks_store *store, tks_state *state)
+{
+    tks_state_close(state);
+    tks_store_close(store);
+    place_drop(place, true);
+}
+
 /* ---- 1: the barrier ------------------------------------------------------------------------ */
 
 #define FLUSHERS 4u
@@ -172,9 +187,8 @@ static void a_barrier_with_nothing_to_write_makes_no_cut(void **unused)
 {
     struct place place;
     (void)unused;
-    place_make(&place, "size=8M&interval_ms=86400000");
-    tks_store *store = open_store(&place);
-    tks_state *state = open_state(store, "plugin");
+    tks_store *store;
+    tks_state *state = stage(&place, "size=8M&interval_ms=86400000", &store);
     NEED_OK(tks_set(state, "key", "value", 5));
     for (unsigned i = 0; i < 3; i++)
         NEED_OK(tks_store_checkpoint(store));
@@ -186,26 +200,21 @@ static void a_barrier_with_nothing_to_write_makes_no_cut(void **unused)
     NEED_OK(tks_store_checkpoint(store));
     NEED(flushes(store) == cuts + 1);
     need_same(store, &place);
-    tks_state_close(state);
-    tks_store_close(store);
-    place_drop(&place, true);
+    strike(&place, store, state);
 }
 
 static void without_asking_it_is_written_after_the_interval(void **unused)
 {
     struct place place;
     (void)unused;
-    place_make(&place, "size=8M&interval_ms=20");
-    tks_store *store = open_store(&place);
-    tks_state *state = open_state(store, "plugin");
+    tks_store *store;
+    tks_state *state = stage(&place, "size=8M&interval_ms=20", &store);
     for (unsigned i = 0; i < 10; i++) {
         const uint64_t cuts = flushes(store);
         NEED_OK(tks_set_i64(state, "key", i));
         await_word(&header_of_store(store)->flushes, cuts + 1);
     }
-    tks_state_close(state);
-    tks_store_close(store);
-    place_drop(&place, true);
+    strike(&place, store, state);
 }
 
 static void without_checkpoint_it_is_unsupported(void **unused)
@@ -495,9 +504,8 @@ static void a_settler_stopped_over_a_cut_is_not_missed(void **unused)
     skip();
 #endif
     for (unsigned i = 0; i < 2; i++) {
-        place_make(&place, "size=8M&interval_ms=86400000");
-        tks_store *store = open_store(&place);
-        tks_state *state = open_state(store, "plugin");
+        tks_store *store;
+        tks_state *state = stage(&place, "size=8M&interval_ms=86400000", &store);
         snprintf(settler.uri, sizeof(settler.uri), "shm://%s", place.name);
         settler.key = keys[i];
         for (unsigned k = 0; k < 400; k++) {
@@ -520,9 +528,7 @@ static void a_settler_stopped_over_a_cut_is_not_missed(void **unused)
         NEED_OK(tks_set(state, other, "last", 4));
         NEED_OK(tks_store_checkpoint(store));
         need_same(store, &place);
-        tks_state_close(state);
-        tks_store_close(store);
-        place_drop(&place, true);
+        strike(&place, store, state);
     }
 }
 
@@ -556,9 +562,8 @@ static void a_snapshot_of_somebody_else_is_waited_for(void **unused)
     struct place place;
     pthread_t thread;
     (void)unused;
-    place_make(&place, "size=8M&interval_ms=86400000");
-    tks_store *store = open_store(&place);
-    tks_state *state = open_state(store, "plugin");
+    tks_store *store;
+    tks_state *state = stage(&place, "size=8M&interval_ms=86400000", &store);
     NEED_OK(tks_store_checkpoint(store));
     struct header *header = header_of_store(store);
     struct holder holder = {header, snapshot_word(SNAPSHOT_ACTIVE, 0, load_ordered(&header->epoch),
@@ -570,9 +575,7 @@ static void a_snapshot_of_somebody_else_is_waited_for(void **unused)
     pthread_join(thread, NULL);
     NEED(flush_errors(store) == 0);
     need_same(store, &place);
-    tks_state_close(state);
-    tks_store_close(store);
-    place_drop(&place, true);
+    strike(&place, store, state);
 }
 
 /* ---- 5: failures --------------------------------------------------------------------------- */
@@ -662,9 +665,8 @@ static void the_file_becomes_a_folder(void **unused)
 {
     struct place place;
     (void)unused;
-    place_make(&place, "size=8M&interval_ms=86400000");
-    tks_store *store = open_store(&place);
-    tks_state *state = open_state(store, "plugin");
+    tks_store *store;
+    tks_state *state = stage(&place, "size=8M&interval_ms=86400000", &store);
     NEED_OK(tks_set(state, "key", "value", 5));
     NEED_OK(tks_store_checkpoint(store));
     NEED(!unlink(place.path) && !mkdir(place.path, 0700));
@@ -674,18 +676,15 @@ static void the_file_becomes_a_folder(void **unused)
     NEED(!rmdir(place.path));
     NEED_OK(tks_store_checkpoint(store));
     need_same(store, &place);
-    tks_state_close(state);
-    tks_store_close(store);
-    place_drop(&place, true);
+    strike(&place, store, state);
 }
 
 static void the_folder_goes_and_comes(void **unused)
 {
     struct place place;
     (void)unused;
-    place_make(&place, "size=8M&interval_ms=86400000");
-    tks_store *store = open_store(&place);
-    tks_state *state = open_state(store, "plugin");
+    tks_store *store;
+    tks_state *state = stage(&place, "size=8M&interval_ms=86400000", &store);
     NEED_OK(tks_set(state, "key", "value", 5));
     NEED_OK(tks_store_checkpoint(store));
     char aside[128];
@@ -697,9 +696,7 @@ static void the_folder_goes_and_comes(void **unused)
     NEED(!rename(aside, place.folder));
     NEED_OK(tks_store_checkpoint(store));
     need_same(store, &place);
-    tks_state_close(state);
-    tks_store_close(store);
-    place_drop(&place, true);
+    strike(&place, store, state);
 }
 
 /* The file itself, and a path that never can be one. */
@@ -814,9 +811,8 @@ static void a_file_stays_small(void **unused)
     struct place place;
     char key[16];
     (void)unused;
-    place_make(&place, "size=64M&interval_ms=20");
-    tks_store *store = open_store(&place);
-    tks_state *state = open_state(store, "plugin");
+    tks_store *store;
+    tks_state *state = stage(&place, "size=64M&interval_ms=20", &store);
     uint64_t random = test_seed();
     change_sizes(store, state, &place, 4000, 200);
     for (unsigned i = 0; i < 300; i++) {
@@ -846,9 +842,7 @@ static void a_file_stays_small(void **unused)
     }
     NEED_OK(tks_store_checkpoint(store));
     need_same(store, &place);
-    tks_state_close(state);
-    tks_store_close(store);
-    place_drop(&place, true);
+    strike(&place, store, state);
 }
 
 /* ---- 8: the end ---------------------------------------------------------------------------- */
