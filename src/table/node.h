@@ -238,6 +238,12 @@ static inline void node_build_copy(uint64_t *entry, uint64_t version)
     store_relaxed(entry + entry_copy_word(meta_key_len(meta), meta_value_len(meta)), version);
 }
 
+/** Make a plain entry of it again. */
+static inline void node_unbuild_copy(uint64_t *entry)
+{
+    store_relaxed(entry + ENTRY_META, load_relaxed(entry + ENTRY_META) & ~ENTRY_COPY);
+}
+
 /** Make a built node ready for publication: a version of its own, unsettled, its link. */
 static inline void node_finish(struct tks_member *member, uint64_t *node, uint64_t stamp,
                                uint64_t link)

@@ -133,8 +133,6 @@ static void what_is_there_already_is_left(void **fixture)
     record.expires_at = 0;
     CHECK_COPY(f->state, &record, KEPT);
     CHECK_COPY(f->state, &record, SAME);
-    record.type = TKS_TYPE_BYTES;
-    CHECK_COPY(f->state, &record, KEPT);
     record.version++;
     CHECK_COPY(f->state, &record, KEPT);
     CHECK_COPY(f->state, &record, SAME);
@@ -221,6 +219,26 @@ static void a_version_given_out_here_is_not_kept(void **fixture)
         CHECK_COPY(f->state, &record, SAME); /* it could not be kept this time either */
         CHECK(version_of(f->state, "key") == renewed);
     }
+}
+
+/* Two stores may have given it out: then it is no longer one write's. */
+static void a_version_names_one_write(void **fixture)
+{
+    struct api *f = *fixture;
+    struct tks_record record = record_of("key", "value", OLD);
+
+    CHECK_COPY(f->state, &record, KEPT);
+    record.value = "other";
+    CHECK_COPY(f->state, &record, RENEWED);
+    CHECK_TEXT(f->state, "key", "other");
+    CHECK_STATUS(tks_set_if(f->state, "key", "new", 3, OLD), TKS_CONFLICT);
+    record = record_of("key", "value", OLD);
+    CHECK_OK(tks_delete(f->state, "key"));
+    CHECK_COPY(f->state, &record, KEPT);
+    record.type = TKS_TYPE_BYTES;
+    CHECK_COPY(f->state, &record, RENEWED);
+    CHECK_TYPE(f->state, "key", TKS_TYPE_BYTES);
+    CHECK_TEXT(f->state, "key", "value");
 }
 
 static void a_record_without_a_version_gets_one(void **fixture)
@@ -453,6 +471,7 @@ int main(void)
         API_TEST(a_copy_expires),
         API_TEST(add_gives_a_copied_counter_a_new_version),
         API_TEST(a_version_given_out_here_is_not_kept),
+        API_TEST(a_version_names_one_write),
         API_TEST(a_record_without_a_version_gets_one),
         API_TEST(versions_ahead_of_ours_are_kept_and_not_given_out),
         API_TEST(a_kept_version_is_never_given_out),
