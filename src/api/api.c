@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct tks_backend *const backends[] = {
-    &tks_shm_backend, &tks_local_backend, &tks_sqlite_backend, &tks_postgres_backend,
-    &tks_postgresql_backend};
+static const struct tks_backend *const backends[] = {&tks_shm_backend, &tks_local_backend,
+                                                     &tks_sqlite_backend, &tks_postgres_backend,
+                                                     &tks_postgresql_backend};
 
 /* ---- Stores -------------------------------------------------------------------------------- */
 
