@@ -387,9 +387,6 @@ static int decide(struct local_state *state, struct change *change, struct tks_w
         return copy(change, live, writing);
     case WRITE_SET:
         break;
-    case WRITE_COPY:
-        writing->copied = TKS_COPY_RENEWED;
-        break;
     }
     publish(change);
     return TKS_OK;
