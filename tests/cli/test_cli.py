@@ -816,7 +816,7 @@ class Databases(ToolTest):
         self.good("export", "--to-checkpoint", file)
         self.bad(FAILED, "rm", names=[self.store])
         self.bad(FAILED, "checkpoint", names=[self.store])
-        self.bad(USAGE, "restore", file, names=[self.store, "import"])
+        self.bad(FAILED, "restore", file, names=[self.store, "import"])
         self.assertEqual(self.good("get", "p", "k"), b"v\n")
 
     def test_replay(self):
@@ -831,7 +831,7 @@ class Databases(ToolTest):
             self.bad(NOT_FOUND, *words, *memory, names=["memory://"])
         self.bad(FAILED, "rm", *memory, names=["memory://"])
         self.bad(USAGE, "replay", *memory, names=["memory://", "one process"])
-        self.bad(USAGE, "restore", "file", *memory, names=["memory://"])
+        self.bad(FAILED, "restore", "file", *memory, names=["memory://"])
 
 
 class CheckpointTest(ToolTest):
