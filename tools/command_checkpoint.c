@@ -1,21 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli.h"
 
-/* Of a store that needs no file of ours. */
-static int report_database(const struct arguments *arguments, const struct tks_stats *stats,
-                           uint64_t ns)
-{
-    char keys[GROUPED_MAX], duration[DURATION_MAX];
-
-    if (arguments->json)
-        return print_json(arguments,
-                          json_pack("{ss sI sI}", "store", arguments->store_shown, "entries",
-                                    (json_int_t)stats->keys, "ns", (json_int_t)ns));
-    printf("%s is on disk: %s entries, in %s\n", arguments->store_shown,
-           format_grouped(stats->keys, keys), format_duration(ns, duration));
-    return CLI_OK;
-}
-
 static int report(const struct arguments *arguments, const char *path,
                   const struct tks_stats *stats, uint64_t ns)
 {
@@ -48,8 +33,6 @@ static int write_and_report(const struct arguments *arguments, tks_store *store)
         complain_status(arguments, status, arguments->store_shown);
         return CLI_FAILED;
     }
-    if (!uri_is_shm(arguments->store_uri))
-        return report_database(arguments, &stats, (uint64_t)(end - begin));
     uri_parameter(arguments->store_uri, "checkpoint", path);
     return report(arguments, path, &stats, (uint64_t)(end - begin));
 }

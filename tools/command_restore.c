@@ -89,7 +89,7 @@ static int refuse_backend(const struct arguments *arguments)
         "%s: only shm:// is made from a checkpoint; 'tickstate import' stores a file's entries "
         "in any store",
         arguments->store_shown);
-    return CLI_USAGE;
+    return CLI_FAILED;
 }
 
 static int refuse_segment(const struct restore *restore)

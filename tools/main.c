@@ -98,8 +98,8 @@ static const struct command commands[] = {
         .details =
             "Returns when every write that was finished before is on disk, in the file that\n"
             "checkpoint= in the store's URI names. Whichever process writes checkpoints does\n"
-            "it; when none does, this one. Exit status 3 without checkpoint= in the URI.\n"
-            "A database is told to put what it holds on disk, where it has a call for it.",
+            "it; when none does, this one. Exit status 3 without checkpoint= in the URI, and for\n"
+            "a database: that writes every change to files of its own.",
         .example = "tickstate checkpoint --store 'shm://desk?checkpoint=/var/lib/desk.checkpoint'",
         .options = OPTION_JSON,
         .run = command_checkpoint,

@@ -41,46 +41,42 @@ const char *uri_backend(const char *uri, char name[BACKEND_NAME_MAX])
 /* The '@' that ends user and password in "user:password@host/…", NULL: there are none. */
 static const char *find_at(const char *rest)
 {
-    const char *at = rest + strcspn(rest, "@/"), *last;
+    const char *at = rest + strcspn(rest, "@/");
 
-    if (*at == '@' || at == rest)
-        return *at == '@' ? at : NULL;
+    if (*at == '@')
+        return at;
     /* A '/' belongs into no password, but somebody may have typed one. */
-    last = memrchr(at, '@', strcspn(at, "?"));
-    return last;
+    return at == rest ? NULL : memrchr(at, '@', strcspn(at, "?"));
 }
 
-static void add_text(char *to, const char *text, size_t len)
+static bool contains(const char *text, size_t len, const char *part)
 {
-    strncat(to, text, len);
+    return memmem(text, len, part, strlen(part)) != NULL;
 }
 
-/* "name=value": a password by its name, or a URI that may hold one (mirror=). */
-static bool holds_password(const char *part, size_t len)
+/* A password by the parameter's name, or a URI that may hold one (mirror=). */
+static bool holds_password(const char *name, size_t name_len, size_t len)
 {
-    const char *equals = memchr(part, '=', len);
-
-    if (!equals)
-        return memchr(part, '@', len) != NULL;
-    return memmem(part, (size_t)(equals - part), "password", 8) != NULL ||
-           memchr(part, '@', len) != NULL || memmem(part, len, "%40", 3) != NULL;
+    return contains(name, name_len, "password") || contains(name, len, "@") ||
+           contains(name, len, "%40");
 }
 
 static void add_parameters(char *to, const char *part)
 {
     while (*part) {
-        size_t len = strcspn(part, "&"), kept = len;
+        size_t len = strcspn(part, "&"), name_len = strcspn(part, "=&");
 
-        if (holds_password(part, len)) {
-            const char *equals = memchr(part, '=', len);
-            kept = equals ? (size_t)(equals - part) + 1 : 0;
-        }
-        add_text(to, part, kept);
-        if (kept < len)
+        if (holds_password(part, name_len, len)) {
+            strncat(to, part, name_len < len ? name_len + 1 : 0);
             strcat(to, MASK);
+        } else {
+            strncat(to, part, len);
+        }
         part += len;
-        if (*part == '&')
-            add_text(to, part++, 1);
+        if (*part == '&') {
+            strcat(to, "&");
+            part++;
+        }
     }
 }
 
@@ -97,12 +93,12 @@ char *uri_shown(const char *uri)
     at = uri_is_shm(uri) ? NULL : find_at(rest);
     colon = at ? memchr(rest, ':', (size_t)(at - rest)) : NULL;
     if (colon) {
-        add_text(shown, uri, (size_t)(colon - uri) + 1);
+        strncat(shown, uri, (size_t)(colon - uri) + 1);
         strcat(shown, MASK);
         uri = at;
     }
     len = strcspn(uri, "?");
-    add_text(shown, uri, len + (uri[len] == '?'));
+    strncat(shown, uri, len + (uri[len] == '?'));
     if (uri[len] == '?')
         add_parameters(shown, uri + len + 1);
     return shown;

@@ -47,6 +47,13 @@ int tks_driver_find(const char *name, const struct tks_driver **driver)
     return tks_fail(TKS_UNSUPPORTED, "no database is called %s://", name);
 }
 
+static int database_uri_check(const struct tks_uri *uri)
+{
+    const struct tks_driver *driver;
+    int status = find_driver(uri->scheme, &driver);
+    return status || !driver->check_uri ? status : driver->check_uri(uri);
+}
+
 /* ---- Stores -------------------------------------------------------------------------------- */
 
 static int connect_store(struct database_store *store, const struct tks_uri *uri,

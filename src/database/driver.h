@@ -106,9 +106,6 @@ struct tks_mirror_batch {
 };
 
 struct tks_driver {
-    /** Check that a URI is one, without looking for what it names, and read its timeout_ms=. TKS_OK,
-     * TKS_INVALID, TKS_UNSUPPORTED. */
-    int (*parse)(const struct tks_uri *uri, uint64_t *timeout_ms);
     /**
      * Open what @p uri names (uri->text is all of it), parse its parameters (an unknown one is
      * TKS_INVALID and named) and make or complete the table, unless options has TKS_OPEN_EXISTING:
@@ -117,6 +114,10 @@ struct tks_driver {
      */
     int (*open)(const struct tks_uri *uri, const struct tks_options *options,
                 struct tks_database **database);
+    /** What open() would say about the text of the URI alone. NULL: the driver does not tell. */
+    int (*check_uri)(const struct tks_uri *uri);
+    /** What the URI of an open database says, or the default. */
+    uint64_t (*timeout_ms)(const struct tks_database *database);
     /** After the last disconnect. */
     void (*close)(struct tks_database *database);
 

@@ -13,6 +13,8 @@
 #ifndef TKS_SEGMENT_LAYOUT_H
 #define TKS_SEGMENT_LAYOUT_H
 
+#include "base/version.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -446,15 +448,6 @@ struct geometry {
     uint64_t slabs_offset;
 };
 
-/* Versions that the counter jumped over. Claimed by CAS of the first word, valid with the second;
- * never changed again. */
-struct version_gap {
-    uint64_t from; /* 0: nobody's yet */
-    uint64_t to;   /* exclusive */
-};
-
-#define VERSION_GAPS 8u
-
 struct header {
     /* Written before publication, never again. */
     uint64_t magic;
@@ -479,10 +472,7 @@ struct header {
     uint64_t tombstones; /* made so far */
     uint64_t pad3[4];
 
-    uint64_t next_version;
-    uint64_t first_version; /* none given out by this segment, or those it goes on from, is lower */
-    uint64_t pad4[6];
-    struct version_gap gaps[VERSION_GAPS]; /* in that range, and not given out either */
+    struct tks_versions versions;
 
     uint64_t evicted;
     uint64_t snapshot_beat; /* the snapshot's holder moves it on */
@@ -552,7 +542,7 @@ _Static_assert(sizeof(pthread_mutex_t) <= 48, "glibc mutex");
 _Static_assert(offsetof(struct header, lifecycle) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, epoch) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, era) % 64 == 0, "line");
-_Static_assert(offsetof(struct header, next_version) % 64 == 0, "line");
+_Static_assert(offsetof(struct header, versions) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, lease) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, registry) % 64 == 0, "line");
 _Static_assert(offsetof(struct plugin, cursor) == 64, "line");

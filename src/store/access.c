@@ -6,7 +6,6 @@
 #include "base/text.h"
 #include "memory/block.h"
 #include "memory/reclaim.h"
-#include "memory/version.h"
 #include "store/operation.h"
 #include "store/shm.h"
 #include "table/snapshot.h"
@@ -347,7 +346,7 @@ int tks_shm_write(tks_state *base, const char *key, tks_key *prepared, struct tk
         return TKS_OK;
     }
     if (writing->kind == WRITE_COPY &&
-        tks_version_keep(state->session.member->segment, writing->version))
+        tks_version_keep(&state->session.member->segment->header->versions, writing->version))
         operation.keep = writing->version;
     status = tks_operate(&state->session, &operation);
     writing->result = operation.result;

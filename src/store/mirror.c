@@ -22,7 +22,6 @@ struct tks_mirror {
     struct tks_segment *segment;
     struct mirror_options options;
     const struct tks_driver *driver;
-    int64_t patience_ns; /* timeout_ms= */
     pthread_t thread;
     struct tks_lease lease;
     /* From the keeper's thread. */
@@ -36,6 +35,7 @@ struct tks_mirror {
     struct tks_mirror_holder holder;
     struct tks_database *database;
     struct tks_connection *connection;
+    int64_t patience_ns; /* timeout_ms= of the database */
     struct tks_backlog backlog;
     struct tks_tidier tidier;
     int64_t pause_ns;       /* after the last failure, 0: none */
@@ -49,8 +49,7 @@ static struct header *header_of(const struct tks_mirror *mirror)
 
 /* ---- URI ----------------------------------------------------------------------------------- */
 
-static int parse(const char *text, struct tks_uri *uri, const struct tks_driver **driver,
-                 uint64_t *timeout_ms)
+static int parse(const char *text, struct tks_uri *uri, const struct tks_driver **driver)
 {
     int status = tks_uri_split(text, uri);
     if (status)
@@ -58,15 +57,14 @@ static int parse(const char *text, struct tks_uri *uri, const struct tks_driver 
     if (!strcmp(uri->scheme, "shm") || !strcmp(uri->scheme, "memory"))
         return tks_fail(TKS_INVALID, "URI parameter mirror=%s://… is no database", uri->scheme);
     status = tks_driver_find(uri->scheme, driver);
-    return status ? status : (*driver)->parse(uri, timeout_ms);
+    return status ? status : (*driver)->check_uri(uri);
 }
 
 int tks_mirror_check(const char *text)
 {
     const struct tks_driver *driver;
     struct tks_uri uri;
-    uint64_t timeout_ms;
-    return parse(text, &uri, &driver, &timeout_ms);
+    return parse(text, &uri, &driver);
 }
 
 /* ---- The database -------------------------------------------------------------------------- */
@@ -81,16 +79,24 @@ static void disconnect(struct tks_mirror *mirror)
     mirror->database = NULL;
 }
 
-static int connect_database(struct tks_mirror *mirror)
+static int open_database(struct tks_mirror *mirror)
 {
     struct tks_uri uri;
+    int status = tks_uri_split(mirror->options.uri, &uri);
+    if (!status)
+        status = mirror->driver->open(&uri, NULL, &mirror->database);
+    if (!status)
+        mirror->patience_ns = (int64_t)mirror->driver->timeout_ms(mirror->database) * 1000000;
+    return status;
+}
+
+static int connect_database(struct tks_mirror *mirror)
+{
     int status = TKS_OK;
     if (mirror->connection)
         return TKS_OK;
     if (!mirror->database)
-        status = tks_uri_split(mirror->options.uri, &uri);
-    if (!status && !mirror->database)
-        status = mirror->driver->open(&uri, NULL, &mirror->database);
+        status = open_database(mirror);
     return status ? status : mirror->driver->connect(mirror->database, &mirror->connection);
 }
 
@@ -396,15 +402,11 @@ int tks_mirror_start(struct tks_segment *segment, const struct mirror_options *o
 {
     struct tks_mirror *mirror = new_mirror(segment, options);
     struct tks_uri uri;
-    uint64_t timeout_ms;
     if (!mirror)
         return tks_fail(TKS_NO_SPACE, "no memory to open segment \"%s\"", segment->name);
-    int status = parse(mirror->options.uri, &uri, &mirror->driver, &timeout_ms);
-    if (!status) {
-        mirror->patience_ns = (int64_t)timeout_ms * 1000000;
-        status =
-            tks_background_start(segment, options->cpu, feed_mirror, mirror, &mirror->thread);
-    }
+    int status = parse(mirror->options.uri, &uri, &mirror->driver);
+    if (!status)
+        status = tks_background_start(segment, options->cpu, feed_mirror, mirror, &mirror->thread);
     if (status) {
         free_mirror(mirror);
         return status;

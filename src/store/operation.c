@@ -323,20 +323,36 @@ static bool same_expiry(uint64_t there, uint64_t copy)
     return (there > copy ? there - copy : copy - there) <= COPY_SLACK_MS;
 }
 
-/* Whether the key holds what is to be copied. What is found is pinned: it stays as it is. */
-static bool holds_copy(const struct attempt *attempt)
+/* Whether the key's value is the one to be copied. What is found is pinned: it stays as it is. */
+static bool same_value(const struct attempt *attempt)
 {
-    const struct tks_operation *operation = attempt->operation;
-    const struct tks_content *content = &operation->content;
+    const struct tks_content *content = &attempt->operation->content;
     const uint64_t *entry = attempt->found.entry, meta = attempt->found.meta;
-    if (!entry || meta_type(meta) != content->type || meta_value_len(meta) != content->value_len ||
-        !same_expiry(load_relaxed(entry + ENTRY_DEADLINE), content->deadline))
-        return false;
-    if (operation->keep &&
-        entry_version(attempt->session->member->segment, entry, meta) != operation->keep)
-        return false;
-    return same_as_shared(entry + entry_value_word(meta_key_len(meta)), content->value,
+    return meta_type(meta) == content->type && meta_value_len(meta) == content->value_len &&
+           same_as_shared(entry + entry_value_word(meta_key_len(meta)), content->value,
                           content->value_len);
+}
+
+static int decide_copy(struct attempt *attempt)
+{
+    struct tks_operation *operation = attempt->operation;
+    const struct tks_segment *segment = attempt->session->member->segment;
+    const uint64_t *entry = attempt->found.entry;
+    if (!entry)
+        return STEP_GO_ON;
+    const bool same_version =
+        operation->keep && entry_version(segment, entry, attempt->found.meta) == operation->keep;
+    if (same_value(attempt)) {
+        operation->same =
+            (same_version || !operation->keep) &&
+            same_expiry(load_relaxed(entry + ENTRY_DEADLINE), operation->content.deadline);
+        return operation->same ? TKS_OK : STEP_GO_ON;
+    }
+    if (same_version) {
+        operation->keep = 0;
+        node_unbuild_copy(granule_words(segment, attempt->entry));
+    }
+    return STEP_GO_ON;
 }
 
 static int decide(struct attempt *attempt)
@@ -358,10 +374,8 @@ static int decide(struct attempt *attempt)
         return entry ? STEP_GO_ON : TKS_OK;
     if (operation->change == CHANGE_SET)
         return STEP_GO_ON;
-    if (operation->change == CHANGE_COPY) {
-        operation->same = holds_copy(attempt);
-        return operation->same ? TKS_OK : STEP_GO_ON;
-    }
+    if (operation->change == CHANGE_COPY)
+        return decide_copy(attempt);
     uint64_t version =
         entry ? entry_version(attempt->session->member->segment, entry, found->meta) : 0;
     if (entry && session_expired(attempt->session, load_relaxed(entry + ENTRY_DEADLINE))) {

@@ -227,12 +227,26 @@ static void unlink_segment(const char *uri)
     shm_unlink(name);
 }
 
+/* A database outlives its stores: its files are the test's to remove. */
+static void remove_files(const char *uri)
+{
+    static const char *const ends[] = {"", "-wal", "-shm"};
+    char path[API_URI_MAX + 8];
+
+    for (size_t i = 0; strncmp(uri, "sqlite://", 9) == 0 && i < API_ARRAY(ends); i++) {
+        snprintf(path, sizeof(path), "%.*s%s", (int)strcspn(uri + 9, "?"), uri + 9, ends[i]);
+        unlink(path);
+    }
+}
+
 static void destroy(const char *uri)
 {
     int status = tks_store_destroy(uri);
 
-    if (status == TKS_UNSUPPORTED && !api_is_shm())
+    if (status == TKS_UNSUPPORTED && !api_is_shm()) {
+        remove_files(uri);
         return;
+    }
     if (status != TKS_OK && status != TKS_NOT_FOUND)
         unlink_segment(uri); /* the test failed already or does so now: leave no litter */
     if (status != TKS_NOT_FOUND)
@@ -288,6 +302,19 @@ void api_need(int status)
     if (status == TKS_UNSUPPORTED && !api_is_shm())
         skip();
     CHECK_OK(status);
+}
+
+void api_need_borrow(struct api *f)
+{
+    const void *value;
+    int status;
+
+    CHECK_OK(tks_set(f->state, "probe", "", 0));
+    CHECK_OK(tks_tick_begin(f->state));
+    status = tks_borrow(f->state, "probe", &value, NULL);
+    CHECK_OK(tks_tick_end(f->state));
+    CHECK_OK(tks_delete(f->state, "probe"));
+    api_need(status);
 }
 
 void api_need_sharing(struct api *f)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tks_copy_record(): what comes from another store keeps its version. */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "api.h"
@@ -133,8 +134,6 @@ static void what_is_there_already_is_left(void **fixture)
     record.expires_at = 0;
     CHECK_COPY(f->state, &record, KEPT);
     CHECK_COPY(f->state, &record, SAME);
-    record.type = TKS_TYPE_BYTES;
-    CHECK_COPY(f->state, &record, KEPT);
     record.version++;
     CHECK_COPY(f->state, &record, KEPT);
     CHECK_COPY(f->state, &record, SAME);
@@ -223,6 +222,26 @@ static void a_version_given_out_here_is_not_kept(void **fixture)
     }
 }
 
+/* Two stores may have given it out: then it is no longer one write's. */
+static void a_version_names_one_write(void **fixture)
+{
+    struct api *f = *fixture;
+    struct tks_record record = record_of("key", "value", OLD);
+
+    CHECK_COPY(f->state, &record, KEPT);
+    record.value = "other";
+    CHECK_COPY(f->state, &record, RENEWED);
+    CHECK_TEXT(f->state, "key", "other");
+    CHECK_STATUS(tks_set_if(f->state, "key", "new", 3, OLD), TKS_CONFLICT);
+    record = record_of("key", "value", OLD);
+    CHECK_OK(tks_delete(f->state, "key"));
+    CHECK_COPY(f->state, &record, KEPT);
+    record.type = TKS_TYPE_BYTES;
+    CHECK_COPY(f->state, &record, RENEWED);
+    CHECK_TYPE(f->state, "key", TKS_TYPE_BYTES);
+    CHECK_TEXT(f->state, "key", "value");
+}
+
 static void a_record_without_a_version_gets_one(void **fixture)
 {
     struct api *f = *fixture;
@@ -297,6 +316,72 @@ static void a_kept_version_is_never_given_out(void **fixture)
         for (int j = 0; j < COPIES; j++)
             CHECK(version != copied[j]);
     }
+}
+
+enum { THREADS = 4, ROUNDS = 500 };
+
+struct racer {
+    pthread_t thread;
+    tks_store *store;
+    int index;
+    uint64_t own[ROUNDS], copied[ROUNDS];
+};
+
+/* Copies with versions that the others are about to get. */
+static void *race(void *arg)
+{
+    struct racer *racer = arg;
+    uint64_t seed = 99 + (uint64_t)racer->index;
+    tks_state *state = api_state(racer->store, "plugin");
+    char key[32], own[32];
+
+    snprintf(own, sizeof(own), "own-%d", racer->index);
+    for (int i = 0; i < ROUNDS; i++) {
+        struct tks_record record;
+        int outcome;
+
+        CHECK_OK(tks_set(state, own, "value", 5));
+        racer->own[i] = version_of(state, own);
+        snprintf(key, sizeof(key), "copy-%d-%d", racer->index, i);
+        record = record_of(key, "value", racer->own[i] + 1 + api_random(&seed) % 20000);
+        CHECK_OK(tks_copy_record(state, &record, &outcome));
+        racer->copied[i] = version_of(state, key);
+        CHECK((racer->copied[i] == record.version) == (outcome == TKS_COPY_KEPT));
+    }
+    tks_state_close(state);
+    return NULL;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+    return (left > right) - (left < right);
+}
+
+static void racing_copies_and_writes_share_no_version(void **fixture)
+{
+    static struct racer racers[THREADS];
+    static uint64_t own[THREADS * ROUNDS];
+    struct api *f = *fixture;
+    size_t count = 0;
+
+    for (int i = 0; i < THREADS; i++) {
+        racers[i].store = f->store;
+        racers[i].index = i;
+        CHECK_INT(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        CHECK_INT(pthread_join(racers[i].thread, NULL), 0);
+        for (int j = 0; j < ROUNDS; j++)
+            own[count++] = racers[i].own[j];
+    }
+    qsort(own, count, sizeof(own[0]), by_value);
+    for (size_t i = 1; i < count; i++)
+        CHECK(own[i] != own[i - 1]);
+    for (int i = 0; i < THREADS; i++)
+        for (int j = 0; j < ROUNDS; j++)
+            CHECK(!bsearch(&racers[i].copied[j], own, count, sizeof(own[0]), by_value));
 }
 
 /* The next run brings what has changed since: versions above and between those of the first. */
@@ -453,9 +538,11 @@ int main(void)
         API_TEST(a_copy_expires),
         API_TEST(add_gives_a_copied_counter_a_new_version),
         API_TEST(a_version_given_out_here_is_not_kept),
+        API_TEST(a_version_names_one_write),
         API_TEST(a_record_without_a_version_gets_one),
         API_TEST(versions_ahead_of_ours_are_kept_and_not_given_out),
         API_TEST(a_kept_version_is_never_given_out),
+        API_TEST(racing_copies_and_writes_share_no_version),
         API_TEST(later_copies_keep_theirs_too),
         API_TEST(a_store_goes_there_and_back),
         API_TEST(a_bad_record_is_invalid_and_changes_nothing),

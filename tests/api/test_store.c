@@ -339,10 +339,11 @@ static void stats_are_plausible(void **fixture)
 {
     struct api *f = *fixture;
     struct tks_stats before, after;
-    char *value = calloc(1, (size_t)1 << 20);
+    char *value;
 
     if (!api_is_shm())
         skip();
+    value = calloc(1, (size_t)1 << 20);
     CHECK(value != NULL);
     before = stats_of(f->store);
     for (int i = 0; i < 8; i++) {
@@ -390,6 +391,8 @@ static void an_audit_accounts_for_every_block(void **fixture)
     }
     full = check_of(f->store);
     CHECK_INT(full.keys, 3000);
+    if (full.reachable_blocks == 0 && !api_is_shm())
+        skip(); /* a database's blocks are its own business */
     CHECK(full.reachable_blocks >= empty.reachable_blocks + 3000);
     for (int i = 0; i < 3000; i++) {
         snprintf(key, sizeof(key), "k%d", i);
@@ -405,10 +408,12 @@ static void an_audit_accounts_for_every_block(void **fixture)
 static void an_audit_counts_what_a_tick_holds(void **fixture)
 {
     struct api *f = *fixture;
-    tks_state *twin = api_state(f->store, "plugin");
+    tks_state *twin;
     const void *value;
 
+    api_need_borrow(f);
     check_of(f->store);
+    twin = api_state(f->store, "plugin");
     CHECK_OK(tks_set(f->state, "key", "value", 5));
     CHECK_OK(tks_tick_begin(twin));
     CHECK_OK(tks_borrow(twin, "key", &value, NULL));
