@@ -11,8 +11,12 @@ int tks_uri_split(const char *text, struct tks_uri *uri)
 {
     const char *colon = strstr(text, "://");
     size_t scheme_len = colon ? (size_t)(colon - text) : 0;
-    if (!scheme_len || scheme_len >= sizeof(uri->scheme))
-        return tks_fail(TKS_INVALID, "not a store URI (scheme://…): \"%.100s\"", text);
+    if (!scheme_len || scheme_len >= sizeof(uri->scheme)) {
+        /* What follows a ':' may be a password. */
+        const int shown = (int)strcspn(text, ":");
+        return tks_fail(TKS_INVALID, "not a store URI (scheme://…): \"%.*s%s\"",
+                        shown < 100 ? shown : 100, text, text[shown] ? ":…" : "");
+    }
     uri->text = text;
     memcpy(uri->scheme, text, scheme_len);
     uri->scheme[scheme_len] = 0;

@@ -166,7 +166,7 @@ static int write_row(struct tks_connection *connection, const struct tks_row_nam
                      const struct tks_row *row)
 {
     struct postgres_parameters parameters = {.count = 0};
-    uint64_t changed;
+    uint64_t changed = 0;
     add_name(&parameters, name);
     add_content(&parameters, row);
     if (!row->version)
@@ -179,7 +179,7 @@ static int write_if(struct tks_connection *connection, const struct tks_row_name
                     const struct tks_row *row, uint64_t expected, int64_t now)
 {
     struct postgres_parameters parameters = {.count = 0};
-    uint64_t changed;
+    uint64_t changed = 0;
     add_name(&parameters, name);
     add_content(&parameters, row);
     postgres_add_number(&parameters, now);
@@ -214,7 +214,7 @@ static int add(struct tks_connection *connection, const struct tks_row_name *nam
 static int remove_row(struct tks_connection *connection, const struct tks_row_name *name)
 {
     struct postgres_parameters parameters = {.count = 0};
-    uint64_t changed;
+    uint64_t changed = 0;
     add_name(&parameters, name);
     return change(connection, STATEMENT_REMOVE, &parameters, &changed);
 }
@@ -223,7 +223,7 @@ static int purge(struct tks_connection *connection, const struct tks_row_name *n
                  uint64_t version, int64_t now)
 {
     struct postgres_parameters parameters = {.count = 0};
-    uint64_t changed;
+    uint64_t changed = 0;
     add_name(&parameters, name);
     postgres_add_number(&parameters, (int64_t)version);
     postgres_add_number(&parameters, now);
@@ -265,7 +265,7 @@ static int claim(struct tks_connection *connection, uint64_t version, bool *may_
     if (!version || version >= COPY_VERSION_LIMIT)
         return TKS_OK;
     const int64_t wanted = (int64_t)version;
-    int64_t reached;
+    int64_t reached = 0;
     int status = knows_free(link, wanted) ? TKS_OK : find_free(link, wanted, &reached);
     if (!status && !knows_free(link, wanted) && wanted > reached)
         status = postgres_table_jump(link, wanted);

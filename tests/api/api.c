@@ -204,6 +204,9 @@ static void wipe(tks_store *store)
 
     if (status != TKS_UNSUPPORTED)
         CHECK_OK(status);
+    status = tks_store_sweep(store, NULL); /* what has expired is in no walk */
+    if (status != TKS_UNSUPPORTED)
+        CHECK_OK(status);
 }
 
 static void audit(tks_store *store)
