@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct tks_backend *const backends[] = {
-    &tks_shm_backend, &tks_sqlite_backend, &tks_postgres_backend, &tks_postgresql_backend};
+static const struct tks_backend *const backends[] = {&tks_shm_backend, &tks_local_backend,
+                                                     &tks_sqlite_backend, &tks_postgres_backend,
+                                                     &tks_postgresql_backend};
 
 /* ---- Stores -------------------------------------------------------------------------------- */
 
@@ -34,7 +35,7 @@ static int find_backend(const char *text, struct tks_uri *uri, const struct tks_
 int tks_store_open(const char *text, const struct tks_options *options, tks_store **store)
 {
     struct tks_uri uri;
-    const struct tks_backend *backend;
+    const struct tks_backend *backend = NULL;
     if (!store)
         return tks_fail(TKS_INVALID, "store is NULL");
     *store = NULL;
@@ -74,7 +75,7 @@ void tks_store_close(tks_store *store)
 int tks_store_destroy(const char *text)
 {
     struct tks_uri uri;
-    const struct tks_backend *backend;
+    const struct tks_backend *backend = NULL;
     int status = find_backend(text, &uri, &backend);
     return status ? status : backend->store_destroy(&uri);
 }

@@ -113,6 +113,7 @@ struct tks_state {
 };
 
 extern const struct tks_backend tks_shm_backend;
+extern const struct tks_backend tks_local_backend;
 extern const struct tks_backend tks_sqlite_backend;
 extern const struct tks_backend tks_postgres_backend;
 extern const struct tks_backend tks_postgresql_backend;

@@ -245,9 +245,9 @@ int tks_database_write(tks_state *base, const char *key, tks_key *prepared,
             driver->add(state->connection, &name, writing->delta, now_of(state), &writing->result);
     else
         status = write_row(state, &name, writing);
-    return status == TKS_CONFLICT || status == TKS_TYPE || status == TKS_RANGE
-               ? expected_outcome(status)
-               : status;
+    if (status == TKS_RANGE)
+        return tks_fail(status, "the counter \"%s\" would overflow", name.key);
+    return status == TKS_CONFLICT || status == TKS_TYPE ? expected_outcome(status) : status;
 }
 
 /* ---- Keys ---------------------------------------------------------------------------------- */

@@ -83,23 +83,27 @@ int tks_sqlite_fail(const struct tks_connection *connection, int result)
 /*
  * Others hold the lock that the call needs. A write holds it for some microseconds, so the first
  * looks are quick; whoever still waits after that sleeps a little longer each time, up to a
- * millisecond, where SQLite's own handler begins. 0: the call's time is over.
+ * millisecond, where SQLite's own handler begins.
  */
-static int wait_for_lock(void *arg, int tries)
+bool tks_sqlite_wait(struct tks_connection *connection, int tries)
 {
-    struct tks_connection *connection = arg;
     int64_t now = clock_ns(CLOCK_MONOTONIC);
     if (!connection->give_up_ns)
         connection->give_up_ns = now + (int64_t)connection->database->timeout_ms * 1000000;
     if (now >= connection->give_up_ns)
-        return 0;
+        return false;
     if (tries < 4) {
         sched_yield();
-        return 1;
+        return true;
     }
     int64_t nap = tries < 20 ? 20000 + 10000 * (int64_t)(tries & 3) : 1000000;
     nanosleep(&(struct timespec){.tv_nsec = nap}, NULL);
-    return 1;
+    return true;
+}
+
+static int wait_for_lock(void *connection, int tries)
+{
+    return tks_sqlite_wait(connection, tries);
 }
 
 /* ---- Statements ---------------------------------------------------------------------------- */
@@ -136,7 +140,7 @@ static int set_wal(struct tks_connection *connection)
             return tks_fail(TKS_UNSUPPORTED,
                             "%s: this file system has no shared memory for WAL mode",
                             connection->database->path);
-        if ((final & 0xff) != SQLITE_BUSY || !wait_for_lock(connection, tries))
+        if ((final & 0xff) != SQLITE_BUSY || !tks_sqlite_wait(connection, tries))
             return tks_sqlite_fail(connection, final);
     }
 }
@@ -157,7 +161,11 @@ static int set_up(struct tks_connection *connection)
     if (status)
         return status;
     snprintf(pragma, sizeof(pragma), "PRAGMA synchronous=%s", connection->database->synchronous);
-    return tks_sqlite_run(connection, pragma);
+    status = tks_sqlite_run(connection, pragma);
+    /* A read, so that the lock and the -shm file of WAL mode are there. */
+    if (!status)
+        status = tks_sqlite_run(connection, "SELECT count(*) FROM sqlite_schema");
+    return status ? status : tks_sqlite_after_open(connection);
 }
 
 static void sqlite_disconnect(struct tks_connection *connection)
@@ -165,6 +173,7 @@ static void sqlite_disconnect(struct tks_connection *connection)
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(connection->statements[i]);
     sqlite3_close(connection->sqlite);
+    tks_sqlite_closed(connection->file);
     tks_buffer_release(&connection->text);
     free(connection);
 }
@@ -176,8 +185,13 @@ static int make_connection(struct tks_database *database, struct tks_connection 
     if (!connection)
         return tks_fail(TKS_NO_SPACE, "no memory for a connection to %s", database->path);
     connection->database = database;
-    int result = sqlite3_open_v2(database->path, &connection->sqlite, flags, NULL);
-    int status = result == SQLITE_OK ? set_up(connection) : tks_sqlite_fail(connection, result);
+    int status = tks_sqlite_before_open(connection);
+    int result =
+        status ? SQLITE_OK : sqlite3_open_v2(database->path, &connection->sqlite, flags, NULL);
+    if (result != SQLITE_OK)
+        status = tks_sqlite_fail(connection, result);
+    if (!status)
+        status = set_up(connection);
     if (status) {
         sqlite_disconnect(connection);
         return status;

@@ -29,9 +29,12 @@ enum sqlite_statement {
     STATEMENTS
 };
 
+struct open_file;
+
 struct tks_connection {
     struct tks_database *database;
     sqlite3 *sqlite;
+    struct open_file *file;               /* sqlite_fork.c's note of it */
     sqlite3_stmt *statements[STATEMENTS]; /* prepared at first use */
     uint64_t next_version, versions_end;  /* taken from the counter, not used yet */
     struct tks_buffer text;               /* what was read last */
@@ -42,6 +45,17 @@ struct tks_connection {
 
 /** The status of an SQLite result, and a sentence with the path and SQLite's own words. */
 int tks_sqlite_fail(const struct tks_connection *connection, int result);
+
+/** Let others go on for a moment. False: the call's time is over. */
+bool tks_sqlite_wait(struct tks_connection *connection, int tries);
+
+/**
+ * Around the opening of a connection (see sqlite_fork.c): before anything is opened; when its -shm
+ * file is there; after it was closed (NULL is allowed).
+ */
+int tks_sqlite_before_open(struct tks_connection *connection);
+int tks_sqlite_after_open(struct tks_connection *connection);
+void tks_sqlite_closed(struct open_file *file);
 
 /** Run statements that give no rows. */
 int tks_sqlite_run(struct tks_connection *connection, const char *sql);

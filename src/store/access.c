@@ -293,12 +293,6 @@ int tks_shm_has(tks_state *base, const char *key, tks_key *prepared)
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
-static int64_t add_clamped(int64_t a, int64_t b)
-{
-    int64_t sum;
-    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
-}
-
 static uint64_t deadline_of(struct tks_session *session, const struct tks_writing *writing)
 {
     if (writing->expiry == EXPIRY_NONE)

@@ -230,12 +230,26 @@ static void unlink_segment(const char *uri)
     shm_unlink(name);
 }
 
+/* A database outlives its stores: its files are the test's to remove. */
+static void remove_files(const char *uri)
+{
+    static const char *const ends[] = {"", "-wal", "-shm"};
+    char path[API_URI_MAX + 8];
+
+    for (size_t i = 0; strncmp(uri, "sqlite://", 9) == 0 && i < API_ARRAY(ends); i++) {
+        snprintf(path, sizeof(path), "%.*s%s", (int)strcspn(uri + 9, "?"), uri + 9, ends[i]);
+        unlink(path);
+    }
+}
+
 static void destroy(const char *uri)
 {
     int status = tks_store_destroy(uri);
 
-    if (status == TKS_UNSUPPORTED && !api_is_shm())
+    if (status == TKS_UNSUPPORTED && !api_is_shm()) {
+        remove_files(uri);
         return;
+    }
     if (status != TKS_OK && status != TKS_NOT_FOUND)
         unlink_segment(uri); /* the test failed already or does so now: leave no litter */
     if (status != TKS_NOT_FOUND)
@@ -245,6 +259,8 @@ static void destroy(const char *uri)
 void api_dispose(tks_store *store, const char *uri)
 {
     audit(store);
+    if (strstr(uri_pattern(), "%p") == NULL)
+        wipe(store); /* it is the next one, too */
     tks_store_close(store);
     destroy(uri);
 }

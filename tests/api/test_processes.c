@@ -516,7 +516,9 @@ static void stopped_processes_hold_up_nobody(void **fixture)
     struct api_peer peers[STOPPED];
     char value[1000] = "";
 
-    api_need_sharing(f);
+    if (!api_is_shm())
+        skip(); /* the one backend that is lock-free: whoever is stopped in a database may hold its
+                   lock */
     for (int i = 0; i < STOPPED; i++) {
         peers[i] = api_spawn(write_until_killed, f->uri);
         api_hear(peers[i].fd);
