@@ -86,8 +86,9 @@ static void lfht_reclaim(struct lfht *lfht)
 }
 
 /*
- * Empty the table in one walk without a quiescent state in between: deletions make the table shrink,
- * and its thread frees the buckets that a walk interrupted by a grace period would go on with.
+ * Empty the table in one walk without a quiescent state in between: deletions make the table
+ * shrink, and its thread frees the buckets that a walk interrupted by a grace period would go on
+ * with.
  */
 static void lfht_empty(struct lfht *lfht)
 {

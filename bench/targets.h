@@ -39,6 +39,10 @@
     X("checkpoint-restore", METRIC_SECONDS, 0.6)                                                   \
     X("checkpoint-tick", METRIC_OFF, 1.3)                                                          \
     X("checkpoint-get", METRIC_OFF, 1.3)                                                           \
-    X("checkpoint-set", METRIC_MORE, 3.0)
+    X("checkpoint-set", METRIC_MORE, 3.0)                                                          \
+    X("sqlite-tick", METRIC_RAW, 1.2)                                                              \
+    X("sqlite-tail", METRIC_RAW, 1.2)                                                              \
+    X("postgres-tick", METRIC_RAW, 1.2)                                                            \
+    X("postgres-tail", METRIC_RAW, 1.2)
 
 #endif

@@ -575,6 +575,16 @@ int tks_sqlite_sweep(struct tks_connection *connection, int64_t now, uint64_t *p
     return status;
 }
 
+/* SQLite says it in several lines. */
+static int fail_audit(const struct tks_connection *connection, const char *verdict)
+{
+    char line[256];
+    snprintf(line, sizeof(line), "%s", verdict ? verdict : "the audit says nothing");
+    for (char *end = strchr(line, '\n'); end; end = strchr(end, '\n'))
+        *end = ' ';
+    return tks_fail(TKS_CORRUPT, "%s: %s", connection->database->path, line);
+}
+
 int tks_sqlite_check(struct tks_connection *connection)
 {
     sqlite3_stmt *statement;
@@ -588,8 +598,7 @@ int tks_sqlite_check(struct tks_connection *connection)
     if (result != SQLITE_ROW)
         status = tks_sqlite_fail(connection, result);
     else if (!verdict || strcmp(verdict, "ok") != 0)
-        status = tks_fail(TKS_CORRUPT, "%s: %s", connection->database->path,
-                          verdict ? verdict : "the audit says nothing");
+        status = fail_audit(connection, verdict);
     sqlite3_finalize(statement);
     return status;
 }
