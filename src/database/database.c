@@ -50,7 +50,7 @@ int tks_driver_find(const char *name, const struct tks_driver **driver)
 static int database_uri_check(const struct tks_uri *uri)
 {
     const struct tks_driver *driver;
-    int status = find_driver(uri->scheme, &driver);
+    int status = tks_driver_find(uri->scheme, &driver);
     return status || !driver->check_uri ? status : driver->check_uri(uri);
 }
 

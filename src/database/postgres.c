@@ -46,17 +46,20 @@ static void close_database(struct tks_database *database)
     free(database);
 }
 
-static int parse(const struct tks_uri *uri, uint64_t *timeout_ms)
+static uint64_t timeout_ms(const struct tks_database *database)
+{
+    return (uint64_t)database->target.timeout_ms;
+}
+
+static int check_uri(const struct tks_uri *uri)
 {
     struct postgres_target target;
     int status = tks_libpq_load();
     if (!status)
         status = postgres_target_parse(uri->text, &target);
-    if (status)
-        return status;
-    *timeout_ms = (uint64_t)target.timeout_ms;
-    postgres_target_release(&target);
-    return TKS_OK;
+    if (!status)
+        postgres_target_release(&target);
+    return status;
 }
 
 static int open_database(const struct tks_uri *uri, const struct tks_options *options,
@@ -167,7 +170,7 @@ static int write_row(struct tks_connection *connection, const struct tks_row_nam
                      const struct tks_row *row)
 {
     struct postgres_parameters parameters = {.count = 0};
-    uint64_t changed;
+    uint64_t changed = 0;
     add_name(&parameters, name);
     add_content(&parameters, row);
     if (!row->version)
@@ -180,7 +183,7 @@ static int write_if(struct tks_connection *connection, const struct tks_row_name
                     const struct tks_row *row, uint64_t expected, int64_t now)
 {
     struct postgres_parameters parameters = {.count = 0};
-    uint64_t changed;
+    uint64_t changed = 0;
     add_name(&parameters, name);
     add_content(&parameters, row);
     postgres_add_number(&parameters, now);
@@ -215,7 +218,7 @@ static int add(struct tks_connection *connection, const struct tks_row_name *nam
 static int remove_row(struct tks_connection *connection, const struct tks_row_name *name)
 {
     struct postgres_parameters parameters = {.count = 0};
-    uint64_t changed;
+    uint64_t changed = 0;
     add_name(&parameters, name);
     return change(connection, STATEMENT_REMOVE, &parameters, &changed);
 }
@@ -224,7 +227,7 @@ static int purge(struct tks_connection *connection, const struct tks_row_name *n
                  uint64_t version, int64_t now)
 {
     struct postgres_parameters parameters = {.count = 0};
-    uint64_t changed;
+    uint64_t changed = 0;
     add_name(&parameters, name);
     postgres_add_number(&parameters, (int64_t)version);
     postgres_add_number(&parameters, now);
@@ -266,7 +269,7 @@ static int claim(struct tks_connection *connection, uint64_t version, bool *may_
     if (!version || version >= COPY_VERSION_LIMIT)
         return TKS_OK;
     const int64_t wanted = (int64_t)version;
-    int64_t reached;
+    int64_t reached = 0;
     int status = knows_free(link, wanted) ? TKS_OK : find_free(link, wanted, &reached);
     if (!status && !knows_free(link, wanted) && wanted > reached)
         status = postgres_table_jump(link, wanted);
@@ -416,7 +419,8 @@ static int size(struct tks_connection *connection, uint64_t *size_bytes, uint64_
 }
 
 const struct tks_driver tks_postgres_driver = {
-    .parse = parse,
+    .check_uri = check_uri,
+    .timeout_ms = timeout_ms,
     .open = open_database,
     .close = close_database,
     .connect = connect_any,

@@ -10,7 +10,7 @@
  * - column version: its default takes a number, so what others insert has one; ours say "version =
  * default" or take what the insert would have had.
  * - trigger plugin_state_version: an update that leaves the version as it was, as others' do, gets
- * a new one. One that sets -V means "V, even if it was V before": a copy that keeps versions.
+ * a new one.
  * - table plugin_state_gap: numbers that the counter has jumped over, so free for rows of copies
  * (base/backend.h, WRITE_COPY).
  *
@@ -64,13 +64,13 @@ static const char make[] = POSTGRES_LOCK
     "  (low bigint PRIMARY KEY, high bigint NOT NULL)', home); "
     "EXECUTE format($make$CREATE OR REPLACE FUNCTION %s.plugin_state_new_version() "
     "  RETURNS trigger LANGUAGE plpgsql AS $body$ BEGIN "
-    "  NEW.version := CASE WHEN NEW.version < 0 THEN -NEW.version ELSE pg_catalog.nextval( "
-    "    pg_catalog.format('%%I.plugin_state_version', TG_TABLE_SCHEMA)::pg_catalog.regclass) END; "
+    "  NEW.version := pg_catalog.nextval("
+    "    pg_catalog.format('%%I.plugin_state_version', TG_TABLE_SCHEMA)::pg_catalog.regclass); "
     "  RETURN NEW; END $body$ $make$, home); "
     "IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('plugin_state') "
     "    AND tgname = 'plugin_state_version') THEN "
     "  EXECUTE format('CREATE TRIGGER plugin_state_version BEFORE UPDATE ON %s.plugin_state "
-    "    FOR EACH ROW WHEN (NEW.version = OLD.version OR NEW.version < 0) "
+    "    FOR EACH ROW WHEN (NEW.version = OLD.version) "
     "    EXECUTE FUNCTION %s.plugin_state_new_version()', home, home); "
     "END IF; "
     "END $tickstate$";
@@ -237,7 +237,7 @@ const char *const postgres_statements[STATEMENTS] = {
         "INSERT INTO " TABLE " (plugin, key, value, expires_at, version) "
         "VALUES ($1::text, $2::text, $3::text, $4::bigint, $5::bigint) "
         "ON CONFLICT (plugin, key) DO UPDATE "
-        "SET value = excluded.value, expires_at = excluded.expires_at, version = -excluded.version",
+        "SET value = excluded.value, expires_at = excluded.expires_at, version = excluded.version",
     [STATEMENT_INSERT_IF] =
         "INSERT INTO " TABLE " AS s (plugin, key, value, expires_at) "
         "VALUES ($1::text, $2::text, $3::text, $4::bigint) ON CONFLICT (plugin, key) DO UPDATE "

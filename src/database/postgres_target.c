@@ -115,6 +115,13 @@ static int find_secrets(struct postgres_target *target)
         libpq.PQfreemem(message);
         return status;
     }
+    char *port = copy_option(options, "port", &no_memory);
+    const bool bad_port = port && port[strspn(port, "0123456789,")];
+    free(port);
+    if (bad_port) {
+        libpq.PQconninfoFree(options);
+        return tks_fail(TKS_INVALID, "not a PostgreSQL URI: its port is no number");
+    }
     target->password = copy_option(options, "password", &no_memory);
     target->key_password = copy_option(options, "sslpassword", &no_memory);
     libpq.PQconninfoFree(options);

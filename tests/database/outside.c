@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 static PGconn *connection;
+static bool paused;
 
 static const char *needed(const char *name)
 {
@@ -26,19 +27,41 @@ static void ignore_notice(void *arg, const char *message)
     (void)message;
 }
 
+/* A child may not use its parent's. */
+static void own_connection(void)
+{
+    static pid_t owner;
+
+    if (owner != getpid())
+        connection = NULL;
+    owner = getpid();
+    if (connection == NULL) {
+        connection = PQconnectdb(needed("TKS_TEST_POSTGRES"));
+        PQsetNoticeProcessor(connection, ignore_notice, NULL);
+    }
+}
+
+/* Over a new connection when the server was restarted in between. */
 static void use_schema(const struct outside *o)
 {
     char sql[100];
 
-    if (connection == NULL || PQstatus(connection) != CONNECTION_OK) {
-        PQfinish(connection);
-        connection = PQconnectdb(needed("TKS_TEST_POSTGRES"));
-        PQsetNoticeProcessor(connection, ignore_notice, NULL);
-    }
-    if (PQstatus(connection) != CONNECTION_OK)
-        api_fail(__FILE__, __LINE__, "%s", PQerrorMessage(connection));
     snprintf(sql, sizeof(sql), "SET search_path = %s", o->schema);
-    PQclear(PQexec(connection, sql));
+    for (int attempt = 0; attempt < 2; attempt++) {
+        PGresult *result;
+        bool usable;
+
+        own_connection();
+        result = PQexec(connection, sql);
+        usable = PQresultStatus(result) == PGRES_COMMAND_OK;
+        PQclear(result);
+        if (usable)
+            return;
+        fprintf(stderr, "%s", PQerrorMessage(connection));
+        PQfinish(connection);
+        connection = NULL;
+    }
+    api_fail(__FILE__, __LINE__, "the server cannot be reached");
 }
 
 static PGresult *execute(const struct outside *o, const char *format, va_list arguments)
@@ -116,6 +139,8 @@ int outside_teardown(void **fixture)
     struct outside *o = *fixture;
 
     api_end_peers();
+    if (paused)
+        outside_control("resume"); /* a test failed in between */
     outside_sql(o, "DROP SCHEMA %s CASCADE", o->schema);
     free(o);
     return 0;
@@ -134,6 +159,7 @@ void outside_control(const char *action)
     }
     CHECK(waitpid(child, &status, 0) == child);
     CHECK_INT(status, 0);
+    paused = strcmp(action, "pause") == 0;
 }
 
 int64_t outside_clock_ms(void)
