@@ -21,7 +21,7 @@ int postgres_mirror_claim(struct tks_connection *connection, struct tks_mirror_h
                           bool take);
 int postgres_mirror_apply(struct tks_connection *connection, struct tks_mirror_holder *holder,
                           const struct tks_mirror_batch *batch);
-int postgres_mirror_expire(struct tks_connection *connection,
-                           struct tks_mirror_holder *holder, int64_t now, int64_t *next);
+int postgres_mirror_expire(struct tks_connection *connection, struct tks_mirror_holder *holder,
+                           int64_t now, int64_t *next);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A segment's mirror in PostgreSQL. A batch is three round trips: begin, and lock the row of
- * plugin_state_mirror by counting it; one statement with everything in arrays; commit. The lock makes mirrors of
- * one table wait for each other, and each looks only when it has it whose the table is. A mirror
- * that is stopped in between does not hold it for ever: the server ends a transaction that nobody
- * goes on with (idle_in_transaction_session_timeout) and throws away what it did.
+ * plugin_state_mirror by counting it; one statement with everything in arrays; commit. The lock
+ * makes mirrors of one table wait for each other, and each looks only when it has it whose the
+ * table is. A mirror that is stopped in between does not hold it for ever: the server ends a
+ * transaction that nobody goes on with (idle_in_transaction_session_timeout) and throws away what
+ * it did.
  */
 #include "database/postgres_driver.h"
 
@@ -26,8 +27,7 @@ static const char inspect[] =
     "attnotnull FROM pg_attribute WHERE attrelid = to_regclass('plugin_state') AND attname = "
     "'mirror_hash' AND NOT attisdropped)";
 
-static const char make[] =
-    POSTGRES_LOCK
+static const char make[] = POSTGRES_LOCK
     "DO $tickstate$ "
     "DECLARE home text; "
     "BEGIN "
@@ -55,9 +55,8 @@ static int complete_table(struct postgres_link *link)
     const bool ours = table && column && *libpq.PQgetvalue(found, 0, 1) == 't';
     libpq.PQclear(found);
     if (column && !ours)
-        return postgres_fail(
-            link, TKS_MISMATCH,
-            "the table plugin_state has a column mirror_hash of another program");
+        return postgres_fail(link, TKS_MISMATCH,
+                             "the table plugin_state has a column mirror_hash of another program");
     return ours ? TKS_OK : postgres_run_text(link, make, EFFECT_READ, NULL);
 }
 
@@ -84,18 +83,17 @@ static int claim(struct postgres_link *link, struct tks_mirror_holder *holder, b
     char text[1024];
     struct tks_mirror_owner owner;
     PGresult *found;
-    const int used =
-        snprintf(text, sizeof(text),
-                 "INSERT INTO plugin_state_mirror AS m (id, segment, generation) "
-                 "VALUES (1, '%s', %lld) ON CONFLICT (id) DO UPDATE "
-                 "SET segment = excluded.segment, generation = excluded.generation "
-                 "WHERE CASE WHEN m.segment = excluded.segment "
-                 "THEN m.generation <= excluded.generation "
-                 "ELSE %s OR m.segment = '%s' OR NOT EXISTS "
-                 "(SELECT FROM plugin_state WHERE mirror_hash IS NOT NULL) END;"
-                 "SELECT segment, generation, batches FROM plugin_state_mirror",
-                 holder->segment, (long long)holder->generation, take ? "true" : "false",
-                 *holder->parent ? holder->parent : "-");
+    const int used = snprintf(text, sizeof(text),
+                              "INSERT INTO plugin_state_mirror AS m (id, segment, generation) "
+                              "VALUES (1, '%s', %lld) ON CONFLICT (id) DO UPDATE "
+                              "SET segment = excluded.segment, generation = excluded.generation "
+                              "WHERE CASE WHEN m.segment = excluded.segment "
+                              "THEN m.generation <= excluded.generation "
+                              "ELSE %s OR m.segment = '%s' OR NOT EXISTS "
+                              "(SELECT FROM plugin_state WHERE mirror_hash IS NOT NULL) END;"
+                              "SELECT segment, generation, batches FROM plugin_state_mirror",
+                              holder->segment, (long long)holder->generation,
+                              take ? "true" : "false", *holder->parent ? holder->parent : "-");
     if (used < 0 || (size_t)used >= sizeof(text))
         return postgres_fail(link, TKS_INVALID, "the claim of the mirror is too long");
     /* It may be said twice: the second time the table is ours already. */
@@ -341,8 +339,8 @@ int postgres_mirror_apply(struct tks_connection *connection, struct tks_mirror_h
 
 /* ---- Expiry -------------------------------------------------------------------------------- */
 
-int postgres_mirror_expire(struct tks_connection *connection,
-                           struct tks_mirror_holder *holder, int64_t now, int64_t *next)
+int postgres_mirror_expire(struct tks_connection *connection, struct tks_mirror_holder *holder,
+                           int64_t now, int64_t *next)
 {
     struct postgres_link *link = &connection->link;
     char text[256];
@@ -358,9 +356,8 @@ int postgres_mirror_expire(struct tks_connection *connection,
     if (!status)
         status = postgres_run_text(link, text, EFFECT_STEP, &left);
     if (!status) {
-        *next = libpq.PQgetisnull(left, 0, 0)
-                    ? INT64_MAX
-                    : strtoll(libpq.PQgetvalue(left, 0, 0), NULL, 10);
+        *next = libpq.PQgetisnull(left, 0, 0) ? INT64_MAX
+                                              : strtoll(libpq.PQgetvalue(left, 0, 0), NULL, 10);
         libpq.PQclear(left);
     }
     status = end_keeping(link, status);

@@ -35,11 +35,11 @@
 /* A second behind: what could be given out while this runs does not reach that far. */
 const char postgres_table_wake[] =
     POSTGRES_LOCK "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' "
-         "AND has_sequence_privilege(counter, 'UPDATE') THEN "
-         "CASE WHEN coalesce(pg_sequence_last_value(counter), 0) < now - 1000000000 "
-         "THEN setval(counter, now) END END "
-         "FROM (SELECT " COUNTER " AS counter, " WALL_NS " AS now) AS wake "
-         "WHERE counter IS NOT NULL";
+                  "AND has_sequence_privilege(counter, 'UPDATE') THEN "
+                  "CASE WHEN coalesce(pg_sequence_last_value(counter), 0) < now - 1000000000 "
+                  "THEN setval(counter, now) END END "
+                  "FROM (SELECT " COUNTER " AS counter, " WALL_NS " AS now) AS wake "
+                  "WHERE counter IS NOT NULL";
 
 static const char make[] = POSTGRES_LOCK
     "DO $tickstate$ "
@@ -277,8 +277,8 @@ const char *const postgres_statements[STATEMENTS] = {
         " WHERE expires_at <= $1::bigint LIMIT 1000 FOR UPDATE SKIP LOCKED) "
         "DELETE FROM " TABLE " AS s USING expired AS e "
         "WHERE s.plugin = e.plugin AND s.key = e.key AND s.expires_at <= $1::bigint",
-    /* Whoever names a range twice (its mark and a stopped writer) has the same rows there. A version
-     * below 0 tells the trigger to keep it. */
+    /* Whoever names a range twice (its mark and a stopped writer) has the same rows there. A
+     * version below 0 tells the trigger to keep it. */
     [STATEMENT_MIRROR] =
         "WITH listed AS MATERIALIZED (SELECT DISTINCT ON (plugin, key) * FROM "
         "unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[]) "

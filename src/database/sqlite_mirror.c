@@ -148,9 +148,8 @@ static int complete_schema(struct tks_connection *connection)
     const bool column =
         !sqlite3_table_column_metadata(connection->sqlite, "main", "plugin_state", "mirror_hash",
                                        &declared, NULL, NULL, NULL, NULL);
-    const bool table =
-        !sqlite3_table_column_metadata(connection->sqlite, "main", "plugin_state_mirror", "segment",
-                                       NULL, NULL, NULL, NULL, NULL);
+    const bool table = !sqlite3_table_column_metadata(
+        connection->sqlite, "main", "plugin_state_mirror", "segment", NULL, NULL, NULL, NULL, NULL);
     if (column && !table)
         return mirror_fail(connection, TKS_MISMATCH,
                            "plugin_state has a column mirror_hash of another program");
@@ -199,8 +198,8 @@ static int claim(struct transaction *transaction)
     return may ? take_over(transaction) : check_owner(transaction);
 }
 
-int tks_sqlite_mirror_claim(struct tks_connection *connection,
-                            struct tks_mirror_holder *holder, bool take)
+int tks_sqlite_mirror_claim(struct tks_connection *connection, struct tks_mirror_holder *holder,
+                            bool take)
 {
     struct transaction transaction = {.connection = connection, .holder = holder, .take = take};
     return run_transaction(&transaction, claim);
@@ -347,8 +346,7 @@ static int apply(struct transaction *transaction)
     return status ? status : write_rows(transaction);
 }
 
-int tks_sqlite_mirror_apply(struct tks_connection *connection,
-                            struct tks_mirror_holder *holder,
+int tks_sqlite_mirror_apply(struct tks_connection *connection, struct tks_mirror_holder *holder,
                             const struct tks_mirror_batch *batch)
 {
     struct transaction transaction = {.connection = connection, .holder = holder, .batch = batch};
@@ -384,9 +382,8 @@ static int find_next_expiry(const struct transaction *transaction)
     if (result != SQLITE_ROW)
         status = tks_sqlite_fail(transaction->connection, result);
     else
-        *transaction->next = sqlite3_column_type(find, 0) == SQLITE_NULL
-                                 ? INT64_MAX
-                                 : sqlite3_column_int64(find, 0);
+        *transaction->next =
+            sqlite3_column_type(find, 0) == SQLITE_NULL ? INT64_MAX : sqlite3_column_int64(find, 0);
     sqlite3_finalize(find);
     return status;
 }
@@ -399,8 +396,8 @@ static int expire(struct transaction *transaction)
     return status ? status : find_next_expiry(transaction);
 }
 
-int tks_sqlite_mirror_expire(struct tks_connection *connection,
-                             struct tks_mirror_holder *holder, int64_t now, int64_t *next)
+int tks_sqlite_mirror_expire(struct tks_connection *connection, struct tks_mirror_holder *holder,
+                             int64_t now, int64_t *next)
 {
     struct transaction transaction = {
         .connection = connection, .holder = holder, .now = now, .next = next};

@@ -50,9 +50,9 @@ struct tks_backlog {
     size_t most_rows; /* in a batch, about; 0: BACKLOG_ROWS_MOST */
     /* The cycle. */
     bool begun;
-    bool names_due;            /* its first batch, which tells what plugins there are, is not over */
-    uint64_t stamp;            /* of its first snapshot */
-    int64_t began_ms;          /* store clock, before it */
+    bool names_due;   /* its first batch, which tells what plugins there are, is not over */
+    uint64_t stamp;   /* of its first snapshot */
+    int64_t began_ms; /* store clock, before it */
     struct tks_buffer plugins; /* struct tks_backlog_place: that changed, whole */
     struct tks_buffer stopped; /* ranges of those who are stopped while they settle */
     struct tks_backlog_cursor carried, collected;

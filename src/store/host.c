@@ -255,8 +255,7 @@ int tks_host_start(struct tks_segment *segment, const struct checkpoint_options 
     host->options = *options;
     host->lease = (struct tks_lease){
         .segment = segment, .word = &segment->header->lease, .beat = &segment->header->lease_beat};
-    status =
-        tks_background_start(segment, options->cpu, write_checkpoints, host, &host->thread);
+    status = tks_background_start(segment, options->cpu, write_checkpoints, host, &host->thread);
     if (status) {
         free(host);
         return status;

@@ -24,9 +24,9 @@
  * mirrored row, if the segment began with a checkpoint of the one that has it, or when somebody
  * opens it with mirror_take=1, once. Until then the refusal is the mirror's last error.
  *
- * **When the database is away** the feeder tries again, ten milliseconds later at first and a second
- * at last. A batch that failed is collected anew, as the segment is by then, and with half as many
- * rows, so that a database that is too slow for a batch within its timeout is not for ever.
+ * **When the database is away** the feeder tries again, ten milliseconds later at first and a
+ * second at last. A batch that failed is collected anew, as the segment is by then, and with half
+ * as many rows, so that a database that is too slow for a batch within its timeout is not for ever.
  *
  * **Expiry.** Nothing in the segment changes when a deadline passes, so the feeder deletes what has
  * expired when the time has come that the database named last, or that was carried over since.
@@ -58,8 +58,8 @@ int tks_mirror_start(struct tks_segment *segment, const struct mirror_options *o
 /** By the keeper's thread: stand for election, or say that we live. When to look again, ns. */
 int64_t tks_mirror_look(struct tks_mirror *mirror, const struct tks_member *keeper, int64_t now_ns);
 
-/** By the keeper's thread, last (NULL: there never was one): a last cycle if we feed, for as long as
- * the database's timeout_ms=, and the lease is free. */
+/** By the keeper's thread, last (NULL: there never was one): a last cycle if we feed, for as long
+ * as the database's timeout_ms=, and the lease is free. */
 void tks_mirror_stop(struct tks_mirror *mirror, const struct tks_member *keeper);
 
 #endif
