@@ -20,6 +20,15 @@ static json_t *checkpoint_json(const struct tks_stats *stats)
         "restored_warning", stats->restored_warning);
 }
 
+static json_t *mirror_json(const struct tks_stats *stats)
+{
+    return json_pack("{sI sI sI sI sI ss}", "mirror_host", (json_int_t)stats->mirror_host,
+                     "mirror_batches", (json_int_t)stats->mirror_batches, "mirror_rows",
+                     (json_int_t)stats->mirror_rows, "mirror_errors",
+                     (json_int_t)stats->mirror_errors, "mirror_lag_ms",
+                     (json_int_t)stats->mirror_lag_ms, "mirror_error", stats->mirror_error);
+}
+
 static json_t *segment_json(const struct tks_stats *stats)
 {
     return json_pack("{sI sI sI sI sI sI sI sI sI sI sb sb sb si}", "committed_bytes",
@@ -58,7 +67,8 @@ static json_t *stats_json(const struct arguments *arguments, const struct tks_st
     json_t *json = store_json(arguments, stats);
 
     if (!uri_is_shm(arguments->store_uri) ||
-        (add_members(json, segment_json(stats)) && add_members(json, checkpoint_json(stats))))
+        (add_members(json, segment_json(stats)) && add_members(json, checkpoint_json(stats)) &&
+         add_members(json, mirror_json(stats))))
         return json;
     json_decref(json);
     return NULL;
@@ -102,6 +112,32 @@ static void print_checkpoint(const struct tks_stats *stats)
     putchar('\n');
 }
 
+/* Nothing of a store that never had one. */
+static void print_mirror(const struct tks_stats *stats)
+{
+    char text[GROUPED_MAX], age[AGE_MAX];
+
+    if (stats->mirror_host == 0 && stats->mirror_batches == 0 && stats->mirror_errors == 0)
+        return;
+    printf("mirror     host ");
+    if (stats->mirror_host != 0)
+        printf("%llu", (unsigned long long)stats->mirror_host);
+    else
+        printf("none");
+    printf(", %s batches", format_grouped(stats->mirror_batches, text));
+    printf(", %s rows", format_grouped(stats->mirror_rows, text));
+    if (stats->mirror_lag_ms != 0)
+        printf(", %s behind\n", format_age((int64_t)stats->mirror_lag_ms, age));
+    else
+        printf(", up to date\n");
+    if (stats->mirror_errors == 0)
+        return;
+    printf("errors     %llu attempts of the mirror failed",
+           (unsigned long long)stats->mirror_errors);
+    print_text(", the last: ", stats->mirror_error);
+    putchar('\n');
+}
+
 static void print_segment(const struct tks_stats *stats)
 {
     char size[4][SIZE_TEXT_MAX];
@@ -122,6 +158,7 @@ static void print_segment(const struct tks_stats *stats)
     printf("mode       %04o%s%s%s\n", stats->mode, stats->prefaulted ? ", prefaulted" : "",
            stats->locked ? ", locked" : "", stats->huge ? ", huge pages" : "");
     print_checkpoint(stats);
+    print_mirror(stats);
 }
 
 /* A backend that is no segment: what it knows. */

@@ -125,8 +125,8 @@ struct tks_options {
 /** Attach only: `TKS_NOT_FOUND` instead of creating a store that is not there. */
 #define TKS_OPEN_EXISTING 1u
 /**
- * Never write the file that `checkpoint=` names: read it, if the store is made from it, and leave the writing to others.
- * For whoever only looks. tks_store_checkpoint() is `TKS_UNSUPPORTED` on such a store.
+ * Never write the file that `checkpoint=` names, nor feed the database of `mirror=`: read the file, if the store is made
+ * from it, and leave the writing to others. For whoever only looks. tks_store_checkpoint() is `TKS_UNSUPPORTED` on such a store.
  */
 #define TKS_OPEN_PASSIVE 2u
 
@@ -165,12 +165,21 @@ TKS_API const char *tks_version(void);
  *   dies, closes the store or is stopped. When there is no segment it is made from the file, if there is one; a segment that
  *   is there always wins. Closing writes a last time. Two segments cannot feed one file.
  * - `interval_ms=` write so often if something changed, 1 to 86,400,000 (default 100): what a power cut may lose.
+ * - `mirror=` a `sqlite://` or `postgres://` URI, its '&', '?' and '%' written %26, %3F and %25: table `plugin_state` there
+ *   follows the store, `interval_ms=` (100 at least) behind it, so that SQL can look at it and another host can start from it.
+ *   One of the attached processes that gave it feeds the table, in a thread of low priority; the others take over. A
+ *   database that is slow or away delays no call here: opening does not wait for it, and what changed meanwhile is carried over
+ *   when it is back, each key once. Closing carries over what is left, for as long as the database's `timeout_ms=`; a last
+ *   attempt to connect may take as long again. The store is the master: what others write to its keys in the table is
+ *   overwritten, their other rows stay. A table belongs to one store. One that was mirrored from another store is left alone
+ *   (`mirror_error` of tks_store_stats() says so) unless this store began with that one's checkpoint: import the rows first,
+ *   and then open once with `mirror_take=1`, which deletes mirrored rows that this store does not have.
  * - `snapshot_cpu=` CPU for this process's background threads: off the plugins' cores (default: where the opener may run).
  *
  * @return `TKS_OK`; `TKS_INVALID` a bad URI or option; `TKS_NOT_FOUND` with TKS_OPEN_EXISTING; `TKS_MISMATCH`, `TKS_CORRUPT` the
  *   segment is another layout or damaged; `TKS_DENIED` permissions, another user's segment or a
  *   world-writable one; `TKS_NO_SPACE` the tmpfs is full; `TKS_BUSY` all slots are taken; `TKS_IO`;
- *   `TKS_UNSUPPORTED` another scheme, or a parameter this build does not know yet.
+ *   `TKS_UNSUPPORTED` another scheme, or a mirror in a database that this build does not have.
  * *store is NULL on failure. Cost: system calls; one mapping per segment and process however often it is opened.
  */
 TKS_API int tks_store_open(const char *uri, const struct tks_options *options, tks_store **store);
