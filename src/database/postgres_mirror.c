@@ -234,8 +234,9 @@ static void add_array(struct postgres_parameters *parameters, struct array *arra
                       array->count ? array->bytes.len : words_used * sizeof(uint32_t));
 }
 
+/* *number: what it answers, if it does; may be NULL. */
 static int run_with_arrays(struct postgres_link *link, enum postgres_statement statement,
-                           struct array *arrays, size_t count)
+                           struct array *arrays, size_t count, int64_t *number)
 {
     struct postgres_parameters parameters = {.count = 0};
     PGresult *result;
@@ -247,9 +248,12 @@ static int run_with_arrays(struct postgres_link *link, enum postgres_statement s
     int status = postgres_run(link, statement, &parameters, EFFECT_STEP, &result);
     if (status == TKS_RANGE)
         return postgres_fail(link, TKS_IO, "a number out of range");
-    if (!status)
-        libpq.PQclear(result);
-    return status;
+    if (status)
+        return status;
+    if (number)
+        *number = postgres_number(result, 0, 0);
+    libpq.PQclear(result);
+    return TKS_OK;
 }
 
 static void release_arrays(struct array *arrays, size_t count)
@@ -294,6 +298,22 @@ static void add_row(struct array arrays[ARRAYS], const struct tks_mirror_row *ro
     add_number(&arrays[ROW_HASH], row->hash);
 }
 
+/* Give rows that were written under the version that they had it back. */
+static int settle_versions(struct postgres_link *link, const struct tks_mirror_batch *batch)
+{
+    struct array arrays[] = {{.type = TYPE_TEXT}, {.type = TYPE_TEXT}, {.type = TYPE_BIGINT}};
+    const size_t count = sizeof(arrays) / sizeof(arrays[0]);
+    for (size_t i = 0; i < batch->row_count; i++) {
+        const struct tks_mirror_row *row = &batch->rows[i];
+        add_element(&arrays[0], row->name.plugin, row->name.plugin_len);
+        add_element(&arrays[1], row->name.key, row->name.key_len);
+        add_number(&arrays[2], (int64_t)row->row.version);
+    }
+    int status = run_with_arrays(link, STATEMENT_MIRROR_VERSIONS, arrays, count, NULL);
+    release_arrays(arrays, count);
+    return status;
+}
+
 static int carry_over(struct postgres_link *link, const struct tks_mirror_batch *batch)
 {
     struct array arrays[ARRAYS] = {{.bytes = {NULL, 0, 0}}};
@@ -305,9 +325,10 @@ static int carry_over(struct postgres_link *link, const struct tks_mirror_batch 
         add_range(arrays, &batch->ranges[i]);
     for (size_t i = 0; i < batch->row_count; i++)
         add_row(arrays, &batch->rows[i]);
-    int status = run_with_arrays(link, STATEMENT_MIRROR, arrays, ARRAYS);
+    int64_t renewed = 0;
+    int status = run_with_arrays(link, STATEMENT_MIRROR, arrays, ARRAYS, &renewed);
     release_arrays(arrays, ARRAYS);
-    return status;
+    return status || !renewed ? status : settle_versions(link, batch);
 }
 
 static int drop_other_plugins(struct postgres_link *link, const struct tks_mirror_batch *batch)
@@ -315,7 +336,7 @@ static int drop_other_plugins(struct postgres_link *link, const struct tks_mirro
     struct array names = {.type = TYPE_TEXT};
     for (size_t i = 0; i < batch->plugin_count; i++)
         add_element(&names, batch->plugins[i].plugin, batch->plugins[i].plugin_len);
-    int status = run_with_arrays(link, STATEMENT_MIRROR_PLUGINS, &names, 1);
+    int status = run_with_arrays(link, STATEMENT_MIRROR_PLUGINS, &names, 1, NULL);
     release_arrays(&names, 1);
     return status;
 }

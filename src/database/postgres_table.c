@@ -277,8 +277,8 @@ const char *const postgres_statements[STATEMENTS] = {
         " WHERE expires_at <= $1::bigint LIMIT 1000 FOR UPDATE SKIP LOCKED) "
         "DELETE FROM " TABLE " AS s USING expired AS e "
         "WHERE s.plugin = e.plugin AND s.key = e.key AND s.expires_at <= $1::bigint",
-    /* Whoever names a range twice (its mark and a stopped writer) has the same rows there. A
-     * version below 0 tells the trigger to keep it. */
+    /* Whoever names a range twice (its mark and a stopped writer) has the same rows there. A row
+     * that had the version already gets another one by the trigger: how many did. */
     [STATEMENT_MIRROR] =
         "WITH listed AS MATERIALIZED (SELECT DISTINCT ON (plugin, key) * FROM "
         "unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[]) "
@@ -286,15 +286,23 @@ const char *const postgres_statements[STATEMENTS] = {
         "dropped AS (DELETE FROM " TABLE " AS s USING "
         "unnest($1::text[], $2::bigint[], $3::bigint[]) AS r(plugin, first, last) "
         "WHERE s.plugin = r.plugin AND s.mirror_hash >= r.first AND s.mirror_hash <= r.last "
-        "AND (s.plugin, s.key) NOT IN (SELECT plugin, key FROM listed)) "
-        "INSERT INTO " TABLE " AS s (plugin, key, value, expires_at, version, mirror_hash) "
+        "AND (s.plugin, s.key) NOT IN (SELECT plugin, key FROM listed)), "
+        "written AS (INSERT INTO " TABLE
+        " AS s (plugin, key, value, expires_at, version, mirror_hash) "
         "SELECT plugin, key, value, expires_at, version, hash FROM listed "
         "ON CONFLICT (plugin, key) DO UPDATE SET value = excluded.value, "
-        "expires_at = excluded.expires_at, version = -excluded.version, "
+        "expires_at = excluded.expires_at, version = excluded.version, "
         "mirror_hash = excluded.mirror_hash "
         "WHERE s.version <> excluded.version OR s.value <> excluded.value "
         "OR s.expires_at IS DISTINCT FROM excluded.expires_at "
-        "OR s.mirror_hash IS DISTINCT FROM excluded.mirror_hash",
+        "OR s.mirror_hash IS DISTINCT FROM excluded.mirror_hash "
+        "RETURNING plugin, key, version) "
+        "SELECT count(*) FROM written WHERE "
+        "(plugin, key, version) NOT IN (SELECT plugin, key, version FROM listed)",
+    [STATEMENT_MIRROR_VERSIONS] =
+        "UPDATE " TABLE " AS s SET version = l.version FROM "
+        "unnest($1::text[], $2::text[], $3::bigint[]) AS l(plugin, key, version) "
+        "WHERE s.plugin = l.plugin AND s.key = l.key AND s.version <> l.version",
     [STATEMENT_MIRROR_PLUGINS] =
         "DELETE FROM " TABLE " WHERE mirror_hash IS NOT NULL AND plugin <> ALL($1::text[])",
     [STATEMENT_SIZE] = "SELECT pg_total_relation_size(to_regclass('plugin_state'))",

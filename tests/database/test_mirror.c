@@ -425,7 +425,7 @@ static void every_type_and_size(void **fixture)
     api_pattern(large, sizeof(large), 7);
     CHECK_OK(tks_set(f->state, "large", large, sizeof(large)));
     CHECK_OK(tks_set(f->state, "empty", "", 0));
-    CHECK_OK(tks_set_str(f->state, "text", "a\"b\\c\n\xc3\xa4\xf0\x9f\x98\x80", 11));
+    CHECK_OK(tks_set_str(f->state, "text", "a\"b\\c\n\xc3\xa4\xf0\x9f\x98\x80", 12));
     CHECK_OK(tks_set_f64(f->state, "real", 1e300));
     CHECK_OK(tks_set_i64(f->state, "least", INT64_MIN));
     CHECK_OK(tks_set_json(f->state, "null", "null", 4));
