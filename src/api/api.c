@@ -2,6 +2,7 @@
 /* The public functions: what every backend would check, then a jump to the backend. */
 #include "base/backend.h"
 #include "base/error.h"
+#include "base/key.h"
 #include "base/process.h"
 #include "base/text.h"
 
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct tks_backend *const backends[] = {&tks_shm_backend};
+static const struct tks_backend *const backends[] = {&tks_shm_backend, &tks_local_backend};
 
 /* ---- Stores -------------------------------------------------------------------------------- */
 
@@ -28,10 +29,18 @@ static int find_backend(const char *text, struct tks_uri *uri, const struct tks_
     return tks_fail(TKS_UNSUPPORTED, "no backend for %s:// in this build", uri->scheme);
 }
 
+int tks_uri_check(const char *text)
+{
+    struct tks_uri uri;
+    const struct tks_backend *backend = NULL;
+    int status = find_backend(text, &uri, &backend);
+    return status || !backend->uri_check ? status : backend->uri_check(&uri);
+}
+
 int tks_store_open(const char *text, const struct tks_options *options, tks_store **store)
 {
     struct tks_uri uri;
-    const struct tks_backend *backend;
+    const struct tks_backend *backend = NULL;
     if (!store)
         return tks_fail(TKS_INVALID, "store is NULL");
     *store = NULL;
@@ -71,7 +80,7 @@ void tks_store_close(tks_store *store)
 int tks_store_destroy(const char *text)
 {
     struct tks_uri uri;
-    const struct tks_backend *backend;
+    const struct tks_backend *backend = NULL;
     int status = find_backend(text, &uri, &backend);
     return status ? status : backend->store_destroy(&uri);
 }
@@ -154,13 +163,10 @@ int tks_state_open(tks_store *store, const char *plugin, tks_state **state)
     int status = check_store(store);
     if (status)
         return status;
-    size_t len = plugin ? strnlen(plugin, TKS_NAME_MAX + 1) : 0;
-    if (!plugin || !tks_name_valid(plugin, len))
-        return tks_fail(TKS_INVALID, "the plugin name is %s",
-                        !plugin              ? "NULL"
-                        : !len               ? "empty"
-                        : len > TKS_NAME_MAX ? "longer than 255 bytes"
-                                             : "not UTF-8");
+    size_t len;
+    status = tks_plugin_name(plugin, &len);
+    if (status)
+        return status;
     return store->backend->state_open(store, plugin, len, state);
 }
 

@@ -18,6 +18,13 @@ static inline int64_t wall_ms(void)
     return clock_ns(CLOCK_REALTIME) / 1000000;
 }
 
+/** a + b, or "as far as time goes". */
+static inline int64_t add_clamped(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
 /** Milliseconds since boot as the initial time namespace counts them. */
 int64_t tks_boot_ms(void);
 

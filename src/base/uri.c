@@ -7,12 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* At most 100. */
+static size_t span_before(const char *text, const char *ends)
+{
+    size_t len = strcspn(text, ends);
+    return len > 100 ? 100 : len;
+}
+
 int tks_uri_split(const char *text, struct tks_uri *uri)
 {
     const char *colon = strstr(text, "://");
     size_t scheme_len = colon ? (size_t)(colon - text) : 0;
     if (!scheme_len || scheme_len >= sizeof(uri->scheme))
-        return tks_fail(TKS_INVALID, "not a store URI (scheme://…): \"%.100s\"", text);
+        /* Not what may follow a mistyped scheme: it could be a password. */
+        return tks_fail(TKS_INVALID, "not a store URI (scheme://…): \"%.*s\"",
+                        (int)span_before(text, ":/?@"), text);
     memcpy(uri->scheme, text, scheme_len);
     uri->scheme[scheme_len] = 0;
     uri->rest = colon + 3;

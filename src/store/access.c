@@ -2,6 +2,7 @@
 /* Reads, ticks, borrows, and the plain way into tks_operate(). */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/key.h"
 #include "base/text.h"
 #include "memory/block.h"
 #include "memory/reclaim.h"
@@ -30,23 +31,11 @@ int tks_session_damage(struct tks_session *session)
 
 /* ---- Keys ---------------------------------------------------------------------------------- */
 
-static int bad_key(const char *key, size_t len)
-{
-    if (!key)
-        return tks_fail(TKS_INVALID, "the key is NULL");
-    if (!len)
-        return tks_fail(TKS_INVALID, "the key is empty");
-    if (len > TKS_NAME_MAX)
-        return tks_fail(TKS_INVALID, "the key \"%.40s…\" is longer than %d bytes", key,
-                        TKS_NAME_MAX);
-    return tks_fail(TKS_INVALID, "the key is not UTF-8 or has a NUL byte");
-}
-
 static inline int named_key(const char *key, struct tks_name *name)
 {
     size_t len = key ? strlen(key) : 0;
     if (tks_unlikely(len - 1 >= TKS_NAME_MAX))
-        return bad_key(key, len);
+        return tks_bad_key(key, len);
     *name = make_name(key, len);
     return TKS_OK;
 }
@@ -56,7 +45,7 @@ int tks_shm_name(struct shm_state *state, const char *key, tks_key *prepared, st
     if (!prepared)
         return named_key(key, name);
     struct shm_key *own = shm_key_of(prepared);
-    if (tks_unlikely(own->serial != state->serial || own->len - 1 >= TKS_NAME_MAX))
+    if (tks_unlikely(own->serial != state->owner.serial || own->len - 1 >= TKS_NAME_MAX))
         return tks_fail(TKS_INVALID, "the prepared key belongs to another state");
     *name = (struct tks_name){own->name, own->len, own->hash};
     return TKS_OK;
@@ -66,23 +55,23 @@ int tks_shm_name(struct shm_state *state, const char *key, tks_key *prepared, st
 static int absent(const char *key, const struct tks_name *name)
 {
     if (key && tks_unlikely(!tks_utf8_valid(name->bytes, name->len)))
-        return bad_key(name->bytes, name->len);
+        return tks_bad_key(name->bytes, name->len);
     return expected_outcome(TKS_NOT_FOUND);
 }
 
 int tks_shm_key_prepare(tks_state *base, const char *key, size_t len, tks_key *prepared)
 {
     struct shm_state *state = shm_of(base);
-    int status = tks_shm_guard(state);
+    int status = tks_owner_guard(&state->owner);
     if (status)
         return status;
     if (!key || !tks_name_valid(key, len))
-        return bad_key(key, len);
+        return tks_bad_key(key, len);
     struct shm_key *own = shm_key_of(prepared);
     memset(own, 0, sizeof(*own));
     memcpy(own->name, key, len);
     struct tks_name name = make_name(own->name, len);
-    own->serial = state->serial;
+    own->serial = state->owner.serial;
     own->hash = name.hash;
     own->len = len;
     own->base = UINT64_MAX;
@@ -212,8 +201,8 @@ int tks_shm_read(tks_state *base, const char *key, tks_key *prepared, struct tks
     struct tks_name name;
     reading->len = 0;
     reading->version = 0;
-    if (!shm_usable(state))
-        return tks_shm_guard(state);
+    if (!tks_owner_usable(&state->owner))
+        return tks_owner_guard(&state->owner);
     int status = tks_shm_name(state, key, prepared, &name);
     return status ? status : read_named(state, key, &name, prepared, reading);
 }
@@ -304,12 +293,6 @@ int tks_shm_has(tks_state *base, const char *key, tks_key *prepared)
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
-static int64_t add_clamped(int64_t a, int64_t b)
-{
-    int64_t sum;
-    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
-}
-
 static uint64_t deadline_of(struct tks_session *session, const struct tks_writing *writing)
 {
     if (writing->expiry == EXPIRY_NONE)
@@ -339,8 +322,8 @@ int tks_shm_write(tks_state *base, const char *key, tks_key *prepared, struct tk
 {
     struct shm_state *state = shm_of(base);
     struct tks_name name;
-    if (!shm_usable(state))
-        return tks_shm_guard(state);
+    if (!tks_owner_usable(&state->owner))
+        return tks_owner_guard(&state->owner);
     int status = tks_shm_name(state, key, prepared, &name);
     if (status)
         return status;
@@ -381,8 +364,8 @@ int tks_shm_set(tks_state *base, const char *key, tks_key *prepared, unsigned ty
 {
     struct shm_state *state = shm_of(base);
     struct tks_name name;
-    if (!shm_usable(state))
-        return tks_shm_guard(state);
+    if (!tks_owner_usable(&state->owner))
+        return tks_owner_guard(&state->owner);
     int status = tks_shm_name(state, key, prepared, &name);
     if (status)
         return status;
@@ -399,8 +382,8 @@ int tks_shm_tick_begin(tks_state *base, const int64_t *now_ms)
 {
     struct shm_state *state = shm_of(base);
     struct tks_session *session = &state->session;
-    if (!shm_usable(state))
-        return tks_shm_guard(state);
+    if (!tks_owner_usable(&state->owner))
+        return tks_owner_guard(&state->owner);
     if (session->in_tick)
         return tks_fail(TKS_INVALID, "a tick is open already: ticks are not nested");
     for (int i = 0; i < SESSION_TRIES; i++) {
@@ -409,7 +392,7 @@ int tks_shm_tick_begin(tks_state *base, const int64_t *now_ms)
         tks_point(POINT_TICK_BEGUN);
         session->in_tick = true;
         session->member->closed = SECTION_PAUSED;
-        state->tick_serial = state->serial;
+        state->tick_serial = state->owner.serial;
         session->now_known = session->caller_clock = now_ms != NULL;
         session->now_ms = now_ms ? *now_ms : 0;
         return TKS_OK;
@@ -421,8 +404,8 @@ int tks_shm_tick_end(tks_state *base)
 {
     struct shm_state *state = shm_of(base);
     struct tks_session *session = &state->session;
-    if (!shm_usable(state))
-        return tks_shm_guard(state);
+    if (!tks_owner_usable(&state->owner))
+        return tks_owner_guard(&state->owner);
     if (!session->in_tick)
         return tks_fail(TKS_INVALID, "tks_tick_end without a tick");
     session->member->closed = SECTION_IDLE;
@@ -469,8 +452,8 @@ int tks_shm_borrow(tks_state *base, const char *key, tks_key *prepared, const vo
     struct tks_name name;
     if (len)
         *len = 0;
-    if (!shm_usable(state))
-        return tks_shm_guard(state);
+    if (!tks_owner_usable(&state->owner))
+        return tks_owner_guard(&state->owner);
     if (!value || !session->in_tick)
         return tks_fail(TKS_INVALID, value ? "tks_borrow outside a tick" : "value is NULL");
     *value = NULL;

@@ -63,8 +63,8 @@ int tks_shm_keys(tks_state *base, int (*visit)(void *arg, const char *key, size_
                  void *arg)
 {
     struct shm_state *state = (struct shm_state *)(void *)base;
-    if (!shm_usable(state))
-        return tks_shm_guard(state);
+    if (!tks_owner_usable(&state->owner))
+        return tks_owner_guard(&state->owner);
     struct tks_session *session = &state->session;
     struct tks_walk walk = {.member = session->member, .plugin = session->plugin};
     struct tks_batch batch = {0};
@@ -76,7 +76,7 @@ int tks_shm_keys(tks_state *base, int (*visit)(void *arg, const char *key, size_
         status = tks_walk_next(&walk, &batch, BATCH_ENOUGH);
         if (status == TKS_OK)
             status = visit_keys(session, &batch, visit, arg);
-        if (status == TKS_OK && !shm_usable(state))
+        if (status == TKS_OK && !tks_owner_usable(&state->owner))
             status = tks_fail(TKS_INVALID, "the state was closed during tks_keys");
     }
     free(batch.bytes);

@@ -167,6 +167,12 @@ static int parse_uri(const struct tks_uri *text, struct shm_uri *uri)
     }
 }
 
+static int shm_uri_check(const struct tks_uri *text)
+{
+    struct shm_uri uri;
+    return parse_uri(text, &uri);
+}
+
 /* ---- Attaching ----------------------------------------------------------------------------- */
 
 /*
@@ -375,71 +381,15 @@ static int shm_store_destroy(const struct tks_uri *text)
 
 /* ---- States -------------------------------------------------------------------------------- */
 
-/* This thread's states, so that they can be given back when it ends. */
-static _Thread_local struct shm_state *my_states;
-static pthread_key_t thread_end;
-static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
-static bool thread_end_works;
-static uint64_t next_serial = 1;
-
-/* Give the slot back; by the owning thread only. The handle stays valid memory. */
-static void release_slot(struct shm_state *state)
+/* Give the slot back; by the owning thread only. */
+static void finish_state(void *memory)
 {
-    if (!state->session.member)
-        return;
+    struct shm_state *state = memory;
     tks_member_leave(state->session.member);
     state->session.member = NULL;
     state->session.in_tick = false;
     state->tick_serial = NO_SERIAL;
     unreference(state->store);
-}
-
-static void unlist(struct shm_state *state)
-{
-    struct shm_state **link = &my_states;
-    while (*link && *link != state)
-        link = &(*link)->next;
-    if (*link)
-        *link = state->next;
-}
-
-/* A child of fork inherits this thread's list, wiped, and none of its slots. */
-static void forget_inherited(void)
-{
-    if (my_states && !my_states->base.backend)
-        my_states = NULL;
-}
-
-static void at_thread_end(void *unused)
-{
-    (void)unused;
-    forget_inherited();
-    while (my_states) {
-        struct shm_state *state = my_states;
-        my_states = state->next;
-        release_slot(state);
-        /* Whoever comes second, this or another thread's close, frees the memory. */
-        if (__atomic_fetch_or(&state->closing, STATE_OWNER_GONE, __ATOMIC_ACQ_REL) & STATE_CLOSED)
-            tks_wiped_free(state, sizeof(*state));
-    }
-}
-
-static void make_thread_end(void)
-{
-    thread_end_works = !pthread_key_create(&thread_end, at_thread_end);
-}
-
-int tks_shm_guard(struct shm_state *state)
-{
-    if (load_acquire(&state->closing) & STATE_OWNER_GONE)
-        return tks_fail(TKS_INVALID, "the state's thread has ended");
-    if (state->thread != tks_thread_id)
-        return tks_fail(TKS_INVALID, "the state belongs to another thread");
-    if (load_acquire(&state->closing) & STATE_CLOSED) {
-        release_slot(state);
-        return tks_fail(TKS_INVALID, "the state was closed by another thread");
-    }
-    return TKS_OK;
 }
 
 /* The plugin's descriptor, made if need be. */
@@ -466,8 +416,6 @@ static int find_plugin(struct tks_member *member, const char *plugin, size_t len
 static int shm_state_open(tks_store *base, const char *plugin, size_t len, tks_state **result)
 {
     struct shm_store *store = shm_store_of(base);
-    pthread_once(&thread_end_once, make_thread_end);
-    forget_inherited();
     struct shm_state *state = tks_wiped_alloc(sizeof(*state));
     if (!state)
         return tks_fail(TKS_NO_SPACE, "no memory for a state");
@@ -488,15 +436,10 @@ static int shm_state_open(tks_store *base, const char *plugin, size_t len, tks_s
     session->plugin = tks_registry_plugin(store->segment, session->plugin_granule);
     tks_point(POINT_STATE_PLUGIN);
     state->base.backend = &tks_shm_backend;
-    state->serial = fetch_add(&next_serial, 1);
     state->tick_serial = NO_SERIAL;
-    state->thread = tks_thread_enter();
     state->store = store;
     __atomic_add_fetch(&store->references, 1, __ATOMIC_ACQ_REL);
-    state->next = my_states;
-    my_states = state;
-    if (thread_end_works)
-        pthread_setspecific(thread_end, &my_states);
+    tks_owner_add(&state->owner, state, sizeof(*state), finish_state);
     *result = &state->base;
     return TKS_OK;
 }
@@ -504,19 +447,13 @@ static int shm_state_open(tks_store *base, const char *plugin, size_t len, tks_s
 static void shm_state_close(tks_state *base)
 {
     struct shm_state *state = (struct shm_state *)(void *)base;
-    bool gone = load_acquire(&state->closing) & STATE_OWNER_GONE;
-    if (state->thread == tks_thread_id && !gone) {
-        if (state->session.member)
+    if (tks_owner_is_here(&state->owner)) {
+        if (!state->owner.finished)
             tks_recover_dead(state->session.member);
         tks_point(POINT_STATE_CLOSES);
-        release_slot(state);
-        tks_point(POINT_STATE_CLOSED);
-        unlist(state);
-        tks_wiped_free(state, sizeof(*state));
-        return;
     }
-    if (__atomic_fetch_or(&state->closing, STATE_CLOSED, __ATOMIC_ACQ_REL) & STATE_OWNER_GONE)
-        tks_wiped_free(state, sizeof(*state));
+    tks_owner_close(&state->owner);
+    tks_point(POINT_STATE_CLOSED);
 }
 
 static int shm_checkpoint(tks_store *store)
@@ -526,6 +463,7 @@ static int shm_checkpoint(tks_store *store)
 
 const struct tks_backend tks_shm_backend = {
     .scheme = "shm",
+    .uri_check = shm_uri_check,
     .store_open = shm_store_open,
     .store_close = shm_store_close,
     .store_destroy = shm_store_destroy,

@@ -4,7 +4,7 @@
 #define TKS_STORE_SHM_H
 
 #include "base/backend.h"
-#include "base/process.h"
+#include "base/owner.h"
 #include "store/session.h"
 #include "table/walk.h"
 
@@ -27,23 +27,15 @@ struct shm_store {
     uint64_t references; /* the handle and every state */
 };
 
-/* Closed by another thread; its thread has ended. The memory is freed by its thread's close, or by
- * whoever brings the second of these. */
-#define STATE_CLOSED 1u
-#define STATE_OWNER_GONE 2u
-
 #define NO_SERIAL UINT64_MAX
 
 struct shm_state {
     struct tks_state base;
     struct tks_session session;
-    uint64_t tick_serial; /* serial while a tick is open, else NO_SERIAL */
-    uint64_t serial;      /* never reused: ties prepared keys to this state */
-    uint64_t thread;
-    uint64_t closing; /* STATE_… */
+    uint64_t tick_serial; /* the owner's serial while a tick is open, else NO_SERIAL */
+    struct tks_owner owner;
     unsigned borrows;
     struct shm_store *store;
-    struct shm_state *next; /* of this thread's states */
 };
 
 /** A prepared key: what the caller's tks_key holds. What a hit needs comes first: one line. */
@@ -63,14 +55,6 @@ struct shm_key {
     char name[256];
 };
 _Static_assert(sizeof(struct shm_key) <= sizeof(tks_key), "a prepared key fits");
-
-/** Why the call may not go on: another thread's state, or a closed one. TKS_OK: it may. */
-int tks_shm_guard(struct shm_state *state);
-
-static inline bool shm_usable(const struct shm_state *state)
-{
-    return tks_likely(state->thread == tks_thread_id && !load_relaxed(&state->closing));
-}
 
 /** The name of a key given either way; TKS_INVALID when it cannot be one. */
 int tks_shm_name(struct shm_state *state, const char *key, tks_key *prepared,

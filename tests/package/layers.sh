@@ -4,7 +4,7 @@
 # usage: layers.sh SOURCE_ROOT
 set -eu
 
-layers='base segment memory table recovery checkpoint store api'
+layers='base segment memory table recovery checkpoint store local api factory'
 src=$1/src
 failed=0
 
