@@ -39,6 +39,10 @@ static const struct option_row option_rows[] = {
     {OPTION_CHECKPOINT, "checkpoint", "FILE", "look at this checkpoint file instead of the store"},
     {OPTION_FROM_CHECKPOINT, "from-checkpoint", "FILE", "read this file instead of the store"},
     {OPTION_TO_CHECKPOINT, "to-checkpoint", "FILE", "write this file instead of JSON lines"},
+    {OPTION_FROM, "from", "URI", "the store to copy"},
+    {OPTION_TO, "to", "URI", "the store to copy it into"},
+    {OPTION_FROM_OR_FILE, "from", "FILE|URI",
+     "what to read: a file (-: standard input) or a store"},
     {OPTION_FORCE, "force", NULL, "replace a checkpoint file that is there"},
 };
 
@@ -85,14 +89,22 @@ static void print_options(unsigned options)
 static void print_tool_help(const struct command *commands)
 {
     printf("Usage: tickstate COMMAND [OPTIONS]\n"
-           "Plugin state that survives its process, in shared memory.\n\nCommands:\n");
+           "Plugin state that survives its process, in shared memory or a database.\n\n"
+           "Commands:\n");
     for (; commands->name; commands++)
         printf("  %-11s %s\n", commands->name, commands->summary);
     print_options(OPTION_STORE);
     printf("  %-15s %s\n", "--version", "the version");
+    printf(
+        "\nStores: shm://NAME, sqlite:///PATH, postgres://…, memory:// (ends with the process)\n");
     printf("\nExit status: 0 success, 1 not found, 2 wrong usage, 3 failure.\n"
            "'tickstate COMMAND --help' says more.\n"
            "Example: tickstate set scalper-btc cooldown 1 --ttl 250\n");
+}
+
+static unsigned options_of(const struct command *command)
+{
+    return command->options & OPTION_TO ? command->options : command->options | OPTION_STORE;
 }
 
 static void print_command_help(const struct command *command)
@@ -100,7 +112,7 @@ static void print_command_help(const struct command *command)
     printf("Usage: tickstate %s%s%s [OPTIONS]\n", command->name, *command->words ? " " : "",
            command->words);
     printf("%s\n", command->details);
-    print_options(command->options | OPTION_STORE);
+    print_options(options_of(command));
     printf("\nExample: %s\n", command->example);
 }
 
@@ -206,6 +218,11 @@ static bool take_option(struct arguments *out, unsigned bit, const char *value)
         return read_text(value, &out->checkpoint_to);
     case OPTION_FORCE:
         return out->force = true;
+    case OPTION_FROM:
+    case OPTION_FROM_OR_FILE:
+        return read_text(value, &out->from);
+    case OPTION_TO:
+        return read_text(value, &out->to);
     default:
         return false;
     }
@@ -255,8 +272,8 @@ static int scan(int argc, char **argv, const struct command *commands, struct ar
     bool all_words = false;
     int answer, status;
 
-    build_long_options(out->command ? out->command->options | OPTION_STORE : OPTION_STORE,
-                       !out->command, table);
+    build_long_options(out->command ? options_of(out->command) : OPTION_STORE, !out->command,
+                       table);
     while (optind < argc) {
         char *text = argv[optind];
 
@@ -299,7 +316,29 @@ static int check_words(struct arguments *out)
                            NULL);
     if (out->word_count > command->max_words)
         return usage_error(out, "unexpected word", out->words[command->max_words]);
+    if ((command->options & OPTION_FROM) && (!out->from || !out->to))
+        return usage_error(out, out->from ? "--to is missing" : "--from is missing", NULL);
+    if ((command->options & OPTION_FROM_OR_FILE) && out->from && out->word_count > 0)
+        return usage_error(out, "--from excludes", out->words[0]);
     return -1;
+}
+
+/* What may be printed of the URIs. */
+static int make_shown(struct arguments *out)
+{
+    out->store_shown = uri_shown(out->store_uri);
+    out->from_shown = out->from ? uri_shown(out->from) : NULL;
+    out->to_shown = out->to ? uri_shown(out->to) : NULL;
+    if (out->store_shown && !out->from == !out->from_shown && !out->to == !out->to_shown)
+        return -1;
+    return complain_memory(out);
+}
+
+void arguments_release(struct arguments *arguments)
+{
+    free(arguments->store_shown);
+    free(arguments->from_shown);
+    free(arguments->to_shown);
 }
 
 static void set_defaults(struct arguments *out)
@@ -338,5 +377,7 @@ int arguments_parse(int argc, char **argv, const struct command *commands, struc
         return usage_error(out, "unknown command", out->words[0]);
     out->word_count = 0;
     status = scan(argc, argv, commands, out);
-    return status >= 0 ? status : check_words(out);
+    if (status < 0)
+        status = check_words(out);
+    return status < 0 ? make_shown(out) : status;
 }

@@ -244,5 +244,5 @@ uint64_t store_highest_version(tks_store *store)
     /* Versions are nanoseconds since 1970 or more where no counter says so. */
     if (store->backend != &tks_shm_backend)
         return (uint64_t)clock_ns(CLOCK_REALTIME);
-    return load_acquire(&shm->segment->header->next_version);
+    return load_acquire(&shm->segment->header->versions.next);
 }

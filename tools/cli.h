@@ -43,6 +43,9 @@ enum cli_option {
     OPTION_FROM_CHECKPOINT = 1 << 16,
     OPTION_TO_CHECKPOINT = 1 << 17,
     OPTION_FORCE = 1 << 18,
+    OPTION_FROM = 1 << 19,         /* with OPTION_TO, and instead of the store */
+    OPTION_FROM_OR_FILE = 1 << 20, /* a file too */
+    OPTION_TO = 1 << 21,
 };
 
 struct arguments;
@@ -62,7 +65,8 @@ struct command {
 struct arguments {
     const struct command *command;
     const char *store_uri;
-    bool store_named; /* by --store or the environment, not the built-in default */
+    char *store_shown; /* what may be printed of it */
+    bool store_named;  /* by --store or the environment, not the built-in default */
     bool json;
     const char *plugin;
     bool raw;
@@ -70,6 +74,8 @@ struct arguments {
     int64_t ttl_ms;                              /* 0: none */
     const char *checkpoint_from, *checkpoint_to; /* files; NULL: the store, standard output */
     bool force;
+    const char *from, *to; /* NULL: not given */
+    char *from_shown, *to_shown;
     char **words;
     int word_count;
     /* replay */
@@ -90,6 +96,9 @@ struct arguments {
  * line asked for help, or was wrong (said on stderr).
  */
 int arguments_parse(int argc, char **argv, const struct command *commands, struct arguments *out);
+
+/** Free what parsing allocated, whatever came of it. */
+void arguments_release(struct arguments *arguments);
 
 /* ---- output.c: complaints and JSON ------------------------------------------------------- */
 
@@ -129,6 +138,7 @@ void wipe_progress(void);
 struct session {
     tks_store *store;
     tks_state *state;
+    char *plugin; /* whose state it is, where session_select_plugin() opened it */
 };
 
 enum session_use {
@@ -138,12 +148,29 @@ enum session_use {
 };
 
 int session_open(const struct arguments *arguments, enum session_use use, struct session *session);
+/** The same with another store than the arguments'. @p shown: its URI as it may be printed. */
+int session_open_uri(const struct arguments *arguments, const char *uri, const char *shown,
+                     enum session_use use, struct session *session);
 /** The same, and the state of arguments->plugin. */
 int session_open_plugin(const struct arguments *arguments, enum session_use use,
                         struct session *session);
+/** Open @p plugin's state in place of another's; the one that is open stays. The library's status.
+ */
+int session_select_plugin(struct session *session, const char *plugin);
 void session_close(struct session *session);
 
-/* ---- uri_text.c: parameters of store URIs, as text ---------------------------------------- */
+/* ---- uri_text.c: store URIs, as text ------------------------------------------------------ */
+
+/** Whether it is scheme://… */
+bool uri_has_scheme(const char *uri, const char *scheme);
+bool uri_is_shm(const char *uri);
+/** Whether a text is a URI and not a file's name. */
+bool is_uri(const char *text);
+/** The URI with *** for its password, wherever one may stand. To be freed; NULL without memory. */
+char *uri_shown(const char *uri);
+/** What the URI's backend is called: its scheme. */
+#define BACKEND_NAME_MAX 16
+const char *uri_backend(const char *uri, char name[BACKEND_NAME_MAX]);
 
 #define URI_VALUE_MAX 1024
 
@@ -201,6 +228,7 @@ int command_checkpoint(const struct arguments *arguments);
 int command_restore(const struct arguments *arguments);
 int command_export(const struct arguments *arguments);
 int command_import(const struct arguments *arguments);
+int command_copy(const struct arguments *arguments);
 int command_rm(const struct arguments *arguments);
 int command_replay(const struct arguments *arguments);
 

@@ -9,7 +9,7 @@ static int report(const struct arguments *arguments, const char *path,
     if (arguments->json)
         return print_json(
             arguments,
-            json_pack("{ss ss sI sI sI sI sI}", "store", arguments->store_uri, "checkpoint", path,
+            json_pack("{ss ss sI sI sI sI sI}", "store", arguments->store_shown, "checkpoint", path,
                       "file_bytes", (json_int_t)stats->checkpoint_bytes, "entries",
                       (json_int_t)stats->keys, "cuts", (json_int_t)stats->checkpoint_cuts, "at_ms",
                       (json_int_t)stats->checkpoint_at_ms, "ns", (json_int_t)ns));
@@ -30,7 +30,7 @@ static int write_and_report(const struct arguments *arguments, tks_store *store)
     if (status == TKS_OK)
         status = tks_store_stats(store, &stats);
     if (status != TKS_OK) {
-        complain_status(arguments, status, arguments->store_uri);
+        complain_status(arguments, status, arguments->store_shown);
         return CLI_FAILED;
     }
     uri_parameter(arguments->store_uri, "checkpoint", path);
@@ -44,9 +44,10 @@ int command_checkpoint(const struct arguments *arguments)
     int status;
 
     /* Wrong whether there is such a store or not. */
-    if (uri_parameter(arguments->store_uri, "checkpoint", path) == 0) {
+    if (uri_is_shm(arguments->store_uri) &&
+        uri_parameter(arguments->store_uri, "checkpoint", path) == 0) {
         complain(arguments, "%s: TKS_UNSUPPORTED: the URI names no file (checkpoint=/path)",
-                 arguments->store_uri);
+                 arguments->store_shown);
         return CLI_FAILED;
     }
     status = session_open(arguments, SESSION_CHANGE, &session);

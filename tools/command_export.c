@@ -129,7 +129,7 @@ static int export_session(struct export *export, tks_store *store)
         return finish(export, store_highest_version(store), wall_ms);
     if (status != STOP)
         complain_status(arguments, status,
-                        export->sink ? arguments->checkpoint_to : arguments->store_uri);
+                        export->sink ? arguments->checkpoint_to : arguments->store_shown);
     return CLI_FAILED;
 }
 

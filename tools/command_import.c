@@ -7,6 +7,7 @@
  */
 #include "cli.h"
 #include "checkpoint_file.h"
+#include "copy.h"
 #include "record_json.h"
 
 #include <errno.h>
@@ -19,7 +20,6 @@ struct import {
     const char *name; /* as errors show it */
     FILE *file;
     struct session session;
-    char *plugin; /* whose state is open */
     uint64_t stored, total;
 };
 
@@ -54,14 +54,16 @@ static int spool(struct import *import)
 
 static int open_input(struct import *import)
 {
+    const struct arguments *arguments = import->arguments;
+    const char *name = arguments->word_count > 0 ? arguments->words[0] : arguments->from;
     struct stat info;
 
-    if (import->arguments->word_count == 0 || strcmp(import->arguments->words[0], "-") == 0) {
+    if (!name || strcmp(name, "-") == 0) {
         import->name = "standard input";
         import->file = stdin;
     } else {
-        import->name = import->arguments->words[0];
-        import->file = fopen(import->name, "re");
+        import->name = name;
+        import->file = fopen(name, "re");
     }
     if (!import->file || fstat(fileno(import->file), &info) != 0)
         return complain_file(import);
@@ -79,30 +81,10 @@ static int check_record(struct import *import, const struct tks_record *record, 
     return CLI_OK;
 }
 
-static int open_plugin(struct import *import, const char *plugin)
-{
-    int status;
-
-    if (import->plugin && strcmp(import->plugin, plugin) == 0)
-        return TKS_OK;
-    tks_state_close(import->session.state);
-    import->session.state = NULL;
-    free(import->plugin);
-    import->plugin = strdup(plugin);
-    if (!import->plugin)
-        return TKS_NO_SPACE;
-    status = tks_state_open(import->session.store, plugin, &import->session.state);
-    if (status != TKS_OK) {
-        free(import->plugin);
-        import->plugin = NULL;
-    }
-    return status;
-}
-
 /* Line 0: there are none. */
 static int store_record(struct import *import, const struct tks_record *record, uint64_t line)
 {
-    int status = open_plugin(import, record->plugin);
+    int status = session_select_plugin(&import->session, record->plugin);
     char thing[4096], where[32] = "";
 
     show_progress(import->arguments, import->stored, import->total);
@@ -228,11 +210,23 @@ static int check_and_store(struct import *import)
     return status == CLI_OK ? report(import) : status;
 }
 
+static int import_store(const struct arguments *arguments)
+{
+    const struct copy_stores stores = {.from = arguments->from,
+                                       .from_shown = arguments->from_shown,
+                                       .to = arguments->store_uri,
+                                       .to_shown = arguments->store_shown};
+
+    return copy_stores(arguments, &stores);
+}
+
 int command_import(const struct arguments *arguments)
 {
     struct import import = {.arguments = arguments};
     int status;
 
+    if (arguments->from && is_uri(arguments->from))
+        return import_store(arguments);
     catch_interrupts();
     status = open_input(&import);
     if (status == CLI_OK)
@@ -241,6 +235,5 @@ int command_import(const struct arguments *arguments)
     wipe_progress();
     if (import.file && import.file != stdin)
         fclose(import.file);
-    free(import.plugin);
     return status;
 }

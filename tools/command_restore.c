@@ -62,7 +62,7 @@ static int name_files(struct restore *restore)
         return complain_memory(arguments);
     named = uri_parameter(arguments->store_uri, "checkpoint", restore->own);
     if (named < 0) {
-        complain_status(arguments, TKS_INVALID, arguments->store_uri);
+        complain_status(arguments, TKS_INVALID, arguments->store_shown);
         return CLI_USAGE;
     }
     restore->has_own = named == 1;
@@ -80,23 +80,35 @@ static int load(struct restore *restore)
     return CLI_FAILED;
 }
 
+static int refuse_backend(const struct arguments *arguments)
+{
+    if (uri_is_shm(arguments->store_uri))
+        return CLI_OK;
+    complain(
+        arguments,
+        "%s: only shm:// is made from a checkpoint; 'tickstate import' stores a file's entries "
+        "in any store",
+        arguments->store_shown);
+    return CLI_FAILED;
+}
+
 static int refuse_segment(const struct restore *restore)
 {
     struct tks_options options = {.size = sizeof(options),
                                   .flags = TKS_OPEN_EXISTING | TKS_OPEN_PASSIVE};
-    const char *uri = restore->arguments->store_uri;
+    const char *shown = restore->arguments->store_shown;
     tks_store *store;
-    int status = tks_store_open(uri, &options, &store);
+    int status = tks_store_open(restore->arguments->store_uri, &options, &store);
 
     if (status == TKS_NOT_FOUND)
         return CLI_OK;
     if (status != TKS_OK)
-        return complain_status(restore->arguments, status, uri);
+        return complain_status(restore->arguments, status, shown);
     tks_store_close(store);
     complain(restore->arguments,
              "%s: the store is there, and wins over any file; 'tickstate rm' "
              "removes it",
-             uri);
+             shown);
     return CLI_FAILED;
 }
 
@@ -117,7 +129,7 @@ static int refuse_own_file(const struct restore *restore)
 
 static int fail(const struct restore *restore, int status)
 {
-    complain_status(restore->arguments, status, restore->arguments->store_uri);
+    complain_status(restore->arguments, status, restore->arguments->store_shown);
     return CLI_FAILED;
 }
 
@@ -145,7 +157,7 @@ static int make_segment(struct restore *restore)
     if (is_restored(restore))
         return CLI_OK;
     complain(restore->arguments, "%s: somebody else made the store meanwhile: %s was not restored",
-             restore->arguments->store_uri, restore->arguments->words[0]);
+             restore->arguments->store_shown, restore->arguments->words[0]);
     return CLI_FAILED;
 }
 
@@ -184,7 +196,7 @@ static int report(const struct restore *restore)
     if (restore->arguments->json)
         return print_json(
             restore->arguments,
-            json_pack("{ss ss sI sI sI sI sI sb so so}", "store", restore->arguments->store_uri,
+            json_pack("{ss ss sI sI sI sI sI sb so so}", "store", restore->arguments->store_shown,
                       "checkpoint", file, "entries", (json_int_t)restore->stats.restored_entries,
                       "expired", (json_int_t)restore->file.expired, "plugins",
                       (json_int_t)restore->stats.plugins, "cut_ms", (json_int_t)info->wall_ms,
@@ -193,7 +205,7 @@ static int report(const struct restore *restore)
                       restore->has_own ? json_string(restore->own) : json_null()));
     printf("restored   %s entries of %llu plugins into %s\n",
            format_grouped(restore->stats.restored_entries, text[0]),
-           (unsigned long long)restore->stats.plugins, restore->arguments->store_uri);
+           (unsigned long long)restore->stats.plugins, restore->arguments->store_shown);
     printf("from       %s, as of %s, %s ago\n", file, format_date(info->wall_ms, date),
            format_age(restore->file.now_ms - info->wall_ms, age));
     printf("expired    %s entries were left out\n", format_grouped(restore->file.expired, text[1]));
@@ -206,8 +218,10 @@ static int report(const struct restore *restore)
 
 static int run(struct restore *restore)
 {
-    int status = name_files(restore);
+    int status = refuse_backend(restore->arguments);
 
+    if (status == CLI_OK)
+        status = name_files(restore);
     if (status == CLI_OK)
         status = load(restore);
     if (status == CLI_OK)

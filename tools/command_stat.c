@@ -20,29 +20,45 @@ static json_t *checkpoint_json(const struct tks_stats *stats)
         "restored_warning", stats->restored_warning);
 }
 
-static json_t *segment_json(const struct arguments *arguments, const struct tks_stats *stats)
+static json_t *segment_json(const struct tks_stats *stats)
 {
-    return json_pack(
-        "{ss sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI sb sb sb si}", "store",
-        arguments->store_uri, "size_bytes", (json_int_t)stats->size_bytes, "committed_bytes",
-        (json_int_t)stats->committed_bytes, "used_bytes", (json_int_t)stats->used_bytes,
-        "retired_bytes", (json_int_t)stats->retired_bytes, "keys", (json_int_t)stats->keys,
-        "plugins", (json_int_t)stats->plugins, "states", (json_int_t)stats->states, "stores",
-        (json_int_t)stats->stores, "slots", (json_int_t)stats->slots, "recovered",
-        (json_int_t)stats->recovered, "evicted", (json_int_t)stats->evicted, "epoch",
-        (json_int_t)stats->epoch, "snapshot_era", (json_int_t)stats->snapshot_era, "created_ms",
-        (json_int_t)stats->created_ms, "clock_skew_ms", (json_int_t)stats->clock_skew_ms,
-        "prefaulted", (int)stats->prefaulted, "locked", (int)stats->locked, "huge",
-        (int)stats->huge, "mode", (int)stats->mode);
+    return json_pack("{sI sI sI sI sI sI sI sI sI sI sb sb sb si}", "committed_bytes",
+                     (json_int_t)stats->committed_bytes, "retired_bytes",
+                     (json_int_t)stats->retired_bytes, "stores", (json_int_t)stats->stores, "slots",
+                     (json_int_t)stats->slots, "recovered", (json_int_t)stats->recovered, "evicted",
+                     (json_int_t)stats->evicted, "epoch", (json_int_t)stats->epoch, "snapshot_era",
+                     (json_int_t)stats->snapshot_era, "created_ms", (json_int_t)stats->created_ms,
+                     "clock_skew_ms", (json_int_t)stats->clock_skew_ms, "prefaulted",
+                     (int)stats->prefaulted, "locked", (int)stats->locked, "huge", (int)stats->huge,
+                     "mode", (int)stats->mode);
+}
+
+/* What every backend has; sizes are 0 where it does not know them. */
+static json_t *store_json(const struct arguments *arguments, const struct tks_stats *stats)
+{
+    char backend[BACKEND_NAME_MAX];
+
+    return json_pack("{ss ss sI sI sI sI sI}", "store", arguments->store_shown, "backend",
+                     uri_backend(arguments->store_uri, backend), "size_bytes",
+                     (json_int_t)stats->size_bytes, "used_bytes", (json_int_t)stats->used_bytes,
+                     "keys", (json_int_t)stats->keys, "plugins", (json_int_t)stats->plugins,
+                     "states", (json_int_t)stats->states);
+}
+
+static bool add_members(json_t *json, json_t *more)
+{
+    bool added = json && more && json_object_update(json, more) == 0;
+
+    json_decref(more);
+    return added;
 }
 
 static json_t *stats_json(const struct arguments *arguments, const struct tks_stats *stats)
 {
-    json_t *json = segment_json(arguments, stats), *more = checkpoint_json(stats);
-    bool whole = json && more && json_object_update(json, more) == 0;
+    json_t *json = store_json(arguments, stats);
 
-    json_decref(more);
-    if (whole)
+    if (!uri_is_shm(arguments->store_uri) ||
+        (add_members(json, segment_json(stats)) && add_members(json, checkpoint_json(stats))))
         return json;
     json_decref(json);
     return NULL;
@@ -86,17 +102,14 @@ static void print_checkpoint(const struct tks_stats *stats)
     putchar('\n');
 }
 
-static void print_stats(const struct arguments *arguments, const struct tks_stats *stats)
+static void print_segment(const struct tks_stats *stats)
 {
-    char size[4][SIZE_TEXT_MAX], keys[GROUPED_MAX];
+    char size[4][SIZE_TEXT_MAX];
 
-    printf("store      %s\n", arguments->store_uri);
     printf("size       %s reserved, %s committed\n", format_size(stats->size_bytes, size[0]),
            format_size(stats->committed_bytes, size[1]));
     printf("used       %s, of these %s retired\n", format_size(stats->used_bytes, size[2]),
            format_size(stats->retired_bytes, size[3]));
-    printf("keys       %s\n", format_grouped(stats->keys, keys));
-    printf("plugins    %llu\n", (unsigned long long)stats->plugins);
     printf("open       %llu states, %llu stores, of %llu slots\n",
            (unsigned long long)stats->states, (unsigned long long)stats->stores,
            (unsigned long long)stats->slots);
@@ -111,6 +124,32 @@ static void print_stats(const struct arguments *arguments, const struct tks_stat
     print_checkpoint(stats);
 }
 
+/* A backend that is no segment: what it knows. */
+static void print_others(const struct tks_stats *stats)
+{
+    char size[SIZE_TEXT_MAX];
+
+    if (stats->size_bytes != 0)
+        printf("size       %s\n", format_size(stats->size_bytes, size));
+    if (stats->used_bytes != 0)
+        printf("used       %s\n", format_size(stats->used_bytes, size));
+    printf("open       %llu states\n", (unsigned long long)stats->states);
+}
+
+static void print_stats(const struct arguments *arguments, const struct tks_stats *stats)
+{
+    char backend[BACKEND_NAME_MAX], keys[GROUPED_MAX];
+
+    printf("store      %s\n", arguments->store_shown);
+    printf("backend    %s\n", uri_backend(arguments->store_uri, backend));
+    printf("keys       %s\n", format_grouped(stats->keys, keys));
+    printf("plugins    %llu\n", (unsigned long long)stats->plugins);
+    if (uri_is_shm(arguments->store_uri))
+        print_segment(stats);
+    else
+        print_others(stats);
+}
+
 int command_stat(const struct arguments *arguments)
 {
     struct tks_stats stats = {.size = sizeof(stats)};
@@ -121,7 +160,7 @@ int command_stat(const struct arguments *arguments)
         return status;
     status = tks_store_stats(session.store, &stats);
     if (status != TKS_OK)
-        status = complain_status(arguments, status, arguments->store_uri);
+        status = complain_status(arguments, status, arguments->store_shown);
     else if (arguments->json)
         status = print_json(arguments, stats_json(arguments, &stats));
     else
@@ -219,7 +258,7 @@ int command_plugins(const struct arguments *arguments)
     if (status == TKS_OK)
         status = print_plugins(arguments, &list);
     else
-        status = complain_status(arguments, status, arguments->store_uri);
+        status = complain_status(arguments, status, arguments->store_shown);
     release_plugins(&list);
     session_close(&session);
     return status;
@@ -231,5 +270,5 @@ int command_rm(const struct arguments *arguments)
 {
     int status = tks_store_destroy(arguments->store_uri);
 
-    return status == TKS_OK ? CLI_OK : complain_status(arguments, status, arguments->store_uri);
+    return status == TKS_OK ? CLI_OK : complain_status(arguments, status, arguments->store_shown);
 }

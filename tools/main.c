@@ -11,8 +11,8 @@ static const struct command commands[] = {
         .name = "stat",
         .words = "",
         .summary = "size, use and health of a store",
-        .details = "Prints what the store holds and what its URI's parameters came to. Works on a\n"
-                   "store all of whose users are dead.",
+        .details = "Prints what the store holds and what its URI's parameters came to, as far as\n"
+                   "its backend has such a thing. Works on a store all of whose users are dead.",
         .example = "tickstate stat --store shm://desk --json",
         .options = OPTION_JSON,
         .run = command_stat,
@@ -98,7 +98,8 @@ static const struct command commands[] = {
         .details =
             "Returns when every write that was finished before is on disk, in the file that\n"
             "checkpoint= in the store's URI names. Whichever process writes checkpoints does\n"
-            "it; when none does, this one. Exit status 3 without checkpoint= in the URI.",
+            "it; when none does, this one. Exit status 3 without checkpoint= in the URI, and for\n"
+            "a database: that writes every change to files of its own.",
         .example = "tickstate checkpoint --store 'shm://desk?checkpoint=/var/lib/desk.checkpoint'",
         .options = OPTION_JSON,
         .run = command_checkpoint,
@@ -148,24 +149,50 @@ static const struct command commands[] = {
     {
         .name = "import",
         .words = "[FILE]",
-        .summary = "store the entries of an export",
+        .summary = "store the entries of an export, or of another store",
         .details =
             "Reads what export wrote, from FILE or standard input: JSON lines or a checkpoint\n"
-            "file, whichever it is. The whole input is checked before anything is stored: a\n"
+            "file, whichever it is. With --from URI it reads another store instead: that is\n"
+            "'tickstate copy' with this store for its target, and keeps versions.\n"
+            "The whole input is checked before anything is stored: a\n"
             "bad line is named FILE:LINE and changes nothing. Of a damaged checkpoint the\n"
             "newest intact cut is taken, with a warning. Entries get new versions; one whose\n"
             "expires_at has passed is removed. Creates the store when it is missing: with\n"
             "another size= or slots= this is how a store is moved to another layout.",
-        .example = "tickstate import --store shm://copy desk.jsonl",
-        .options = OPTION_JSON,
+        .example = "tickstate import --store shm://copy desk.jsonl\n"
+                   "         tickstate import --store shm://desk --from sqlite:///var/lib/desk.db",
+        .options = OPTION_JSON | OPTION_FROM_OR_FILE,
         .max_words = 1,
         .run = command_import,
+    },
+    {
+        .name = "copy",
+        .words = "",
+        .summary = "copy a store into another one, of whatever kind the two are",
+        .details =
+            "Every entry of --from as of one instant, with its type, expiry and version. A\n"
+            "version that --to may have given out itself gets a new one: versions are never\n"
+            "used again. Nobody is stopped for it, neither here nor there.\n"
+            "May be interrupted and run again: what is the same in both is skipped, and what\n"
+            "has changed in --from since is brought too. An entry that differs is overwritten,\n"
+            "also when it was written to --to after an earlier run: let --to be used only when\n"
+            "the last run is done. What only --to has stays there, so what is deleted in --from\n"
+            "between two runs stays as well.\n"
+            "Creates --to when it is missing. Exit status 3 when it did not come to the end;\n"
+            "what was copied until then stays.",
+        .example = "tickstate copy --from shm://desk --to sqlite:///var/lib/desk.db\n"
+                   "         tickstate copy --from postgres:///desk --to 'shm://desk?size=1G' \\\n"
+                   "                        --plugin 'scalper-*'",
+        .options = OPTION_JSON | OPTION_FROM | OPTION_TO | OPTION_GLOB,
+        .run = command_copy,
     },
     {
         .name = "rm",
         .words = "",
         .summary = "remove a store",
-        .details = "Refuses (exit status 3) while live processes are attached.",
+        .details =
+            "Refuses (exit status 3) while live processes are attached. Removes segments of\n"
+            "shm:// only: a database's table is its owner's to drop.",
         .example = "tickstate rm --store shm://desk",
         .options = 0,
         .run = command_rm,
@@ -206,5 +233,7 @@ int main(int argc, char **argv)
     status = arguments_parse(argc, argv, commands, &arguments);
     if (status < 0)
         status = arguments.command->run(&arguments);
-    return finish_output(&arguments, status);
+    status = finish_output(&arguments, status);
+    arguments_release(&arguments);
+    return status;
 }

@@ -7,6 +7,104 @@
 #include <string.h>
 
 #define NAME_MAX_LEN 32
+#define MASK "***"
+
+bool uri_has_scheme(const char *uri, const char *scheme)
+{
+    size_t len = strlen(scheme);
+
+    return strncmp(uri, scheme, len) == 0 && strncmp(uri + len, "://", 3) == 0;
+}
+
+bool uri_is_shm(const char *uri)
+{
+    return uri_has_scheme(uri, "shm");
+}
+
+bool is_uri(const char *text)
+{
+    size_t letters = strcspn(text, ":/");
+
+    return letters > 0 && strncmp(text + letters, "://", 3) == 0;
+}
+
+const char *uri_backend(const char *uri, char name[BACKEND_NAME_MAX])
+{
+    if (uri_has_scheme(uri, "postgresql"))
+        uri = "postgres://";
+    snprintf(name, BACKEND_NAME_MAX, "%.*s", (int)strcspn(uri, ":"), uri);
+    return name;
+}
+
+/* ---- What may be printed ----------------------------------------------------------------- */
+
+/* The '@' that ends user and password in "user:password@host/…", NULL: there are none. */
+static const char *find_at(const char *rest)
+{
+    const char *at = rest + strcspn(rest, "@/");
+
+    if (*at == '@')
+        return at;
+    /* A '/' belongs into no password, but somebody may have typed one. */
+    return at == rest ? NULL : memrchr(at, '@', strcspn(at, "?"));
+}
+
+static bool contains(const char *text, size_t len, const char *part)
+{
+    return memmem(text, len, part, strlen(part)) != NULL;
+}
+
+/* A password by the parameter's name, or a URI that may hold one (mirror=). */
+static bool holds_password(const char *name, size_t name_len, size_t len)
+{
+    return contains(name, name_len, "password") || contains(name, len, "@") ||
+           contains(name, len, "%40");
+}
+
+static void add_parameters(char *to, const char *part)
+{
+    while (*part) {
+        size_t len = strcspn(part, "&"), name_len = strcspn(part, "=&");
+
+        if (holds_password(part, name_len, len)) {
+            strncat(to, part, name_len < len ? name_len + 1 : 0);
+            strcat(to, MASK);
+        } else {
+            strncat(to, part, len);
+        }
+        part += len;
+        if (*part == '&') {
+            strcat(to, "&");
+            part++;
+        }
+    }
+}
+
+char *uri_shown(const char *uri)
+{
+    /* Without a scheme it is a mistake, in which a password may stand all the same. */
+    const char *rest = is_uri(uri) ? strstr(uri, "://") + 3 : uri, *at, *colon;
+    /* A parameter has at least a byte for its mask. */
+    char *shown = calloc(1, (sizeof(MASK) + 1) * (strlen(uri) + 1));
+    size_t len;
+
+    if (!shown)
+        return NULL;
+    at = uri_is_shm(uri) ? NULL : find_at(rest);
+    colon = at ? memchr(rest, ':', (size_t)(at - rest)) : NULL;
+    if (colon) {
+        strncat(shown, uri, (size_t)(colon - uri) + 1);
+        strcat(shown, MASK);
+        uri = at;
+    }
+    len = strcspn(uri, "?");
+    strncat(shown, uri, len + (uri[len] == '?'));
+    if (uri[len] == '?')
+        add_parameters(shown, uri + len + 1);
+    return shown;
+}
+
+/* ---- Parameters -------------------------------------------------------------------------- */
 
 int uri_parameter(const char *text, const char *name, char value[URI_VALUE_MAX])
 {

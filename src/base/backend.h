@@ -37,6 +37,8 @@ enum tks_expiry { EXPIRY_NONE, EXPIRY_TTL, EXPIRY_WALL };
  *   `version` may not be kept here: nothing is written, TKS_COPY_SAME.
  * - Else it is written, with `version` if that may be kept (TKS_COPY_KEPT), else with a new one of
  *   this store's (TKS_COPY_RENEWED). What was there, whatever its version, is overwritten.
+ * - If the key has `version` already, but another type or other bytes, then two writes have it,
+ *   and this one may not keep it. (Another expiry under one version comes of clocks alone.)
  *
  * A version may be kept if this store has not given it out and never will. So a store knows which
  * numbers it has given out: those from the first one of its life to its counter, less the gaps that

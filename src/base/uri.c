@@ -79,7 +79,7 @@ int tks_uri_next(const char **cursor, char *name, size_t name_cap, char *value, 
     if (tks_uri_decode(start, name_len, name, name_cap) ||
         tks_uri_decode(equals + 1, len - name_len - 1, value, value_cap))
         return tks_fail(TKS_INVALID, "URI parameter \"%.*s\" is malformed or too long",
-                        len > 80 ? 80 : (int)len, start);
+                        name_len > 80 ? 80 : (int)name_len, start);
     return 1;
 }
 

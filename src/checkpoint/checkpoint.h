@@ -115,6 +115,7 @@ extern const struct tks_file_ops tks_file_system;
 struct tks_checkpoint_identity {
     uint64_t uuid[2];
     uint64_t generation;
+    uint64_t first_version; /* none that it or a predecessor gave out is lower; 0: not known */
 };
 
 /** What a restore needs to know about a cut; the writer counts entries itself. */
@@ -214,6 +215,7 @@ struct tks_checkpoint_info {
     int64_t created_ms; /* wall clock, when the full image was begun */
     int64_t wall_ms;    /* wall clock of the cut that was loaded */
     uint64_t stamp;
+    uint64_t first_version; /* as in the identity of who wrote it */
     uint64_t highest_version;
     uint64_t cuts;       /* complete ones, the full image included */
     uint64_t entries;    /* live; expired ones included */

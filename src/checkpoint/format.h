@@ -34,7 +34,8 @@ struct format_header {
     uint64_t uuid[2];
     uint64_t generation;
     int64_t created_ms;
-    uint8_t reserved[FORMAT_SECTOR - 56];
+    uint64_t first_version; /* 0: not known */
+    uint8_t reserved[FORMAT_SECTOR - 64];
     uint64_t checksum; /* of what is before it; the salt of every other checksum in the file */
 };
 static_assert(sizeof(struct format_header) == FORMAT_SECTOR, "a sector");

@@ -220,6 +220,7 @@ static int check_header(struct tks_loaded *loaded, const char *path)
     loaded->info.format_version = header.version;
     memcpy(loaded->info.uuid, header.uuid, sizeof(header.uuid));
     loaded->info.generation = header.generation;
+    loaded->info.first_version = header.first_version;
     loaded->info.created_ms = header.created_ms;
     return TKS_OK;
 }

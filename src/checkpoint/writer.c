@@ -250,6 +250,7 @@ static void fill_header(const struct tks_writer *writer, struct format_header *h
     header->version = header->reader = FORMAT_VERSION;
     memcpy(header->uuid, writer->identity.uuid, sizeof(header->uuid));
     header->generation = writer->identity.generation;
+    header->first_version = writer->identity.first_version;
     header->created_ms = writer->ops->now_ms(writer->ops->context);
     header->checksum = format_header_checksum(header);
 }

@@ -171,10 +171,15 @@ static int64_t deadline_of(const struct database_state *state, const struct tks_
     return deadline;
 }
 
+static bool same_text(const struct tks_row *old, const struct tks_row *new)
+{
+    return old->len == new->len &&memcmp(old->text, new->text, new->len) == 0;
+}
+
 /* The same entry with the same expiry; the clocks that a copy has passed may differ a little. */
 static bool same_row(const struct tks_row *old, const struct tks_row *new)
 {
-    if (old->len != new->len || memcmp(old->text, new->text, new->len) != 0)
+    if (!same_text(old, new))
         return false;
     if (!old->expires_at || !new->expires_at)
         return old->expires_at == new->expires_at;
@@ -194,12 +199,14 @@ static int copy_row(struct database_state *state, const struct tks_row_name *nam
     if (status && status != TKS_NOT_FOUND)
         return status;
     bool same = !status && old.text && same_row(&old, row);
-    bool taken = !status && old.version == writing->version;
+    bool there = !status && old.version == writing->version;
+    bool taken = there && (!old.text || !same_text(&old, row));
     writing->copied = TKS_COPY_SAME;
-    if (same && taken)
+    if (same && there)
         return TKS_OK;
     /* The key has this version with another content: then that write needs another one. */
-    if (!taken && writing->version && writing->version < COPY_VERSION_LIMIT) {
+    may_keep = there && !taken;
+    if (!there && writing->version && writing->version < COPY_VERSION_LIMIT) {
         status = driver->claim(state->connection, writing->version, &may_keep);
         if (status)
             return status;

@@ -200,6 +200,7 @@ struct change {
     struct cds_lfht_iter iterator;
     struct local_entry *old; /* expired or not; NULL: none */
     struct local_entry *new; /* to put in its place; ours until it is linked */
+    uint64_t keep;           /* the new entry's version, 0: the next one */
 };
 
 static struct local_entry *make_entry(const struct name *name, const struct tks_writing *writing)
@@ -261,7 +262,7 @@ static void publish(struct change *change)
 {
     struct local_store *store = change->store;
     struct local_entry *entry = change->new;
-    entry->version = ++store->last_version;
+    entry->version = change->keep ? change->keep : store->versions.next++;
     store->entries++;
     store->entry_bytes += local_entry_bytes(entry->value_len, entry->key_len);
     store_release(&entry->published, 1);
@@ -300,7 +301,9 @@ bool tks_local_purge(struct local_store *store, struct local_plugin *plugin, con
 {
     struct change change = {.store = store, .plugin = plugin, .name = {key, len}};
     begin_change(&change);
-    bool found = change.old && change.old->version == version;
+    /* A copy may have come in between that has the same version and more time. */
+    bool found = change.old && change.old->version == version &&
+                 local_past(change.old->deadline, local_store_now(store));
     if (found)
         unlink_old(&change);
     pthread_mutex_unlock(&store->lock);
@@ -336,6 +339,35 @@ static int add(struct change *change, const struct local_entry *live, struct tks
     return TKS_OK;
 }
 
+static bool same_value(const struct local_entry *a, const struct local_entry *b)
+{
+    return a->type == b->type && a->value_len == b->value_len &&
+           !memcmp(a->bytes, b->bytes, a->value_len);
+}
+
+static bool same_expiry(const struct local_entry *a, const struct local_entry *b)
+{
+    if (!a->deadline || !b->deadline)
+        return a->deadline == b->deadline;
+    return (a->deadline > b->deadline ? a->deadline - b->deadline : b->deadline - a->deadline) <=
+           COPY_SLACK_MS;
+}
+
+static int copy(struct change *change, const struct local_entry *live, struct tks_writing *writing)
+{
+    const bool may_keep = tks_version_keep(&change->store->versions, writing->version);
+    const bool same_version = live && live->version == writing->version;
+    const bool same = live && same_value(live, change->new);
+    writing->copied = TKS_COPY_SAME;
+    if (same && (same_version || !may_keep) && same_expiry(live, change->new))
+        return TKS_OK;
+    if (may_keep && (same || !same_version))
+        change->keep = writing->version;
+    writing->copied = change->keep ? TKS_COPY_KEPT : TKS_COPY_RENEWED;
+    publish(change);
+    return TKS_OK;
+}
+
 /* Under the lock, in a section. */
 static int decide(struct local_state *state, struct change *change, struct tks_writing *writing)
 {
@@ -351,10 +383,9 @@ static int decide(struct local_state *state, struct change *change, struct tks_w
         if ((live ? live->version : 0) != writing->version)
             return expected_outcome(TKS_CONFLICT);
         break;
-    case WRITE_SET:
-        break;
     case WRITE_COPY:
-        writing->copied = TKS_COPY_RENEWED;
+        return copy(change, live, writing);
+    case WRITE_SET:
         break;
     }
     publish(change);

@@ -55,6 +55,7 @@ static struct local_store *make_store(uint64_t sweep_ms)
         return NULL;
     store->sweep_ms = sweep_ms;
     store->created_ms = wall_ms();
+    store->versions.next = store->versions.first = tks_versions_begin();
     store->clock_offset_ms = store->created_ms - tks_boot_ms();
     store->references = 1;
     pthread_mutex_init(&store->lock, NULL);

@@ -15,6 +15,7 @@
 #include "base/backend.h"
 #include "base/clock.h"
 #include "base/key.h"
+#include "base/version.h"
 #include "local/section.h"
 
 /* A key and its value; never changed once it is in a table. */
@@ -51,7 +52,7 @@ struct local_store {
     struct local_plugin *plugins;
     uint64_t references; /* the handle and every state */
     uint64_t states;
-    uint64_t last_version;
+    struct tks_versions versions;
     uint64_t entries, entry_bytes; /* linked and retired */
     uint64_t freed;                /* entries, since the store was opened */
     struct local_entry *retired;

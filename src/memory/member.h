@@ -69,7 +69,7 @@ static inline unsigned member_tag(const struct tks_member *member)
 static inline uint64_t member_new_version(struct tks_member *member)
 {
     if (tks_unlikely(member->next_version == member->version_end)) {
-        member->next_version = fetch_add(&member->segment->header->next_version, VERSION_CHUNK);
+        member->next_version = fetch_add(&member->segment->header->versions.next, VERSION_CHUNK);
         member->version_end = member->next_version + VERSION_CHUNK;
     }
     return member->next_version++;

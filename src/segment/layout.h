@@ -13,13 +13,15 @@
 #ifndef TKS_SEGMENT_LAYOUT_H
 #define TKS_SEGMENT_LAYOUT_H
 
+#include "base/version.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define LAYOUT_MAGIC 0x65746174736b6374ull /* "tckstate" read as little endian */
-#define LAYOUT_VERSION 2u
+#define LAYOUT_VERSION 3u
 #define LAYOUT_BYTE_ORDER 0x01020304u
 
 #define GRANULE_BYTES 64u
@@ -224,7 +226,9 @@ static inline uint64_t head_stamp(uint64_t word)
 /*
  * All nodes: version, stamp, prev. The version is a unique id of this use of the block, stored last
  * when a node is built. The stamp is the snapshot era of its publication, 0 until settled.
- * Entry:  deadline, meta, key bytes + NUL, value at the next multiple of 16.
+ * Entry:  deadline, meta, key bytes + NUL, value at the next multiple of 16; in a copy the version
+ *         that another store gave it, at the next multiple of 8. (It cannot be the node's: it is no
+ *         id of this use of the block, as the same record may be copied again.)
  * Vector: count, then ENTRY words. A vector without members is the tombstone of a deleted bucket.
  */
 enum {
@@ -238,6 +242,7 @@ enum {
     VECTOR_MEMBERS = 4
 };
 
+#define ENTRY_COPY (1ull << 48) /* in meta */
 #define VECTOR_MEMBERS_MAX 1024u
 
 static inline uint64_t entry_meta(uint64_t value_len, unsigned type, size_t key_len)
@@ -256,6 +261,10 @@ static inline size_t meta_key_len(uint64_t meta)
 {
     return (size_t)(meta >> 40) & 0xff;
 }
+static inline bool meta_is_copy(uint64_t meta)
+{
+    return meta & ENTRY_COPY;
+}
 static inline size_t entry_value_word(size_t key_len)
 {
     return ((ENTRY_KEY * 8 + key_len + 1 + 15) & ~(size_t)15) / 8;
@@ -263,6 +272,11 @@ static inline size_t entry_value_word(size_t key_len)
 static inline size_t entry_bytes(size_t key_len, size_t value_len)
 {
     return entry_value_word(key_len) * 8 + value_len;
+}
+/* Where a copy's version stands. */
+static inline size_t entry_copy_word(size_t key_len, size_t value_len)
+{
+    return entry_value_word(key_len) + (value_len + 7) / 8;
 }
 static inline size_t vector_bytes(size_t count)
 {
@@ -458,8 +472,7 @@ struct header {
     uint64_t tombstones; /* made so far */
     uint64_t pad3[4];
 
-    uint64_t next_version;
-    uint64_t pad4[7];
+    struct tks_versions versions;
 
     uint64_t evicted;
     uint64_t snapshot_beat; /* the snapshot's holder moves it on */
@@ -516,7 +529,7 @@ _Static_assert(sizeof(pthread_mutex_t) <= 48, "glibc mutex");
 _Static_assert(offsetof(struct header, lifecycle) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, epoch) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, era) % 64 == 0, "line");
-_Static_assert(offsetof(struct header, next_version) % 64 == 0, "line");
+_Static_assert(offsetof(struct header, versions) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, lease) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, registry) % 64 == 0, "line");
 _Static_assert(offsetof(struct plugin, cursor) == 64, "line");

@@ -71,6 +71,7 @@ static uint64_t layout_fingerprint(void)
         LAYOUT_VERSION, sizeof(struct header), sizeof(struct slot), sizeof(struct slab),
         sizeof(struct plugin), sizeof(pthread_mutex_t), offsetof(struct header, lifecycle),
         offsetof(struct header, epoch), offsetof(struct header, era),
+        offsetof(struct header, versions), sizeof(struct tks_versions),
         offsetof(struct header, registry), offsetof(struct slot, words),
         offsetof(struct slot, mutex), offsetof(struct plugin, level),
         offsetof(struct plugin, heads), SLAB_BYTES, SLAB_STATES, COMMIT_SLABS, LEVEL0_BITS,
@@ -121,7 +122,7 @@ static int fill_header(struct header *header, const struct geometry *geometry)
     header->epoch = 2; /* so that epoch - 2 is never negative */
     header->era = FIRST_STAMP;
     /* Version numbers are never used again, not even by a segment made later under this name. */
-    header->next_version = (uint64_t)clock_ns(CLOCK_REALTIME);
+    header->versions.next = header->versions.first = tks_versions_begin();
     return random_words(header->identity, sizeof(header->identity));
 }
 

@@ -83,7 +83,7 @@ int tks_shm_key_prepare(tks_state *base, const char *key, size_t len, tks_key *p
 struct view {
     struct tks_found found;
     uint64_t deadline;
-    uint64_t version; /* of the entry */
+    uint64_t node; /* the entry's own version, which tells it from every other */
 };
 
 enum { VIEW_PRESENT = 1, VIEW_ABSENT = 2, VIEW_AGAIN = 3 };
@@ -102,7 +102,7 @@ static int look(struct tks_session *session, const struct tks_name *name, struct
     const uint64_t *entry = view->found.entry;
     if (!entry)
         return VIEW_ABSENT;
-    view->version = load_relaxed(entry + NODE_VERSION);
+    view->node = load_relaxed(entry + NODE_VERSION);
     view->deadline = load_relaxed(entry + ENTRY_DEADLINE);
     return VIEW_PRESENT;
 }
@@ -145,7 +145,7 @@ static int read_once(struct shm_state *state, const struct tks_name *name, tks_k
                                                                       : VIEW_AGAIN;
     }
     if (session_expired(session, view.deadline)) {
-        *expired = view.version;
+        *expired = view.node;
         reading->len = 0;
         if (!session_may_purge(session, view.deadline))
             *expired = 0;
@@ -153,7 +153,7 @@ static int read_once(struct shm_state *state, const struct tks_name *name, tks_k
     }
     reading->len = meta_value_len(view.found.meta);
     reading->type = (int)meta_type(view.found.meta);
-    reading->version = view.version;
+    reading->version = entry_version(session->member->segment, view.found.entry, view.found.meta);
     bool fits = reading->peek || reading->len <= reading->cap;
     if (fits && !reading->peek)
         copy_from_shared(reading->buf, view_value(&view), reading->len);
@@ -311,6 +311,8 @@ static enum tks_change change_of(enum tks_write_kind kind)
         return CHANGE_SET_IF;
     case WRITE_ADD:
         return CHANGE_ADD;
+    case WRITE_COPY:
+        return CHANGE_COPY;
     case WRITE_DELETE:
         return CHANGE_DELETE;
     default:
@@ -343,10 +345,15 @@ int tks_shm_write(tks_state *base, const char *key, tks_key *prepared, struct tk
         collect_if_due(state->session.member);
         return TKS_OK;
     }
+    if (writing->kind == WRITE_COPY &&
+        tks_version_keep(&state->session.member->segment->header->versions, writing->version))
+        operation.keep = writing->version;
     status = tks_operate(&state->session, &operation);
     writing->result = operation.result;
     if (writing->kind == WRITE_COPY)
-        writing->copied = TKS_COPY_RENEWED;
+        writing->copied = operation.same   ? TKS_COPY_SAME
+                          : operation.keep ? TKS_COPY_KEPT
+                                           : TKS_COPY_RENEWED;
     return status == TKS_CONFLICT || status == TKS_TYPE ? expected_outcome(status) : status;
 }
 
@@ -431,7 +438,7 @@ static int borrow_once(struct shm_state *state, const struct tks_name *name, str
     if (seen != VIEW_PRESENT)
         return seen == VIEW_ABSENT && !section_intact(member) ? VIEW_AGAIN : seen;
     if (session_expired(session, view->deadline)) {
-        *expired = session_may_purge(session, view->deadline) ? view->version : 0;
+        *expired = session_may_purge(session, view->deadline) ? view->node : 0;
         return section_intact(member) ? VIEW_ABSENT : VIEW_AGAIN;
     }
     enum pin pin = (enum pin)(PIN_BORROW + state->borrows);

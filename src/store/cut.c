@@ -216,7 +216,7 @@ static int collect(struct tks_cutter *cutter, const struct tks_snapshot *snapsho
     if (!status)
         status = tks_registry_each(cutter->member->segment, collect_plugin, &collection);
     free(collection.batch.bytes);
-    info->highest_version = load_ordered(&header->next_version);
+    info->highest_version = load_ordered(&header->versions.next);
     return status;
 }
 

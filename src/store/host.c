@@ -171,8 +171,8 @@ static void stop_writing(struct tks_host *host)
 static int begin_writing(struct tks_host *host, uint64_t generation)
 {
     struct header *header = header_of(host);
-    const struct tks_checkpoint_identity identity = {{header->identity[0], header->identity[1]},
-                                                     generation};
+    const struct tks_checkpoint_identity identity = {
+        {header->identity[0], header->identity[1]}, generation, header->versions.first};
     int status = TKS_OK;
     if (!host->cutter.member)
         status = tks_member_join(host->segment, SLOT_VISITOR, &host->cutter.member);

@@ -281,7 +281,7 @@ static void purge_items(struct sweep *sweep, const struct tks_batch *batch)
             continue;
         struct tks_name name = make_name(item_key(item), meta_key_len(item->meta));
         tks_point(POINT_PURGE_BEFORE);
-        tks_purge(&sweep->session, &name, item->version);
+        tks_purge(&sweep->session, &name, item->node);
         tks_point(POINT_PURGE_AFTER);
         sweep->purged++;
     }

@@ -99,12 +99,19 @@ static int take_run(struct attempt *attempt, uint64_t bytes)
     return status;
 }
 
+static uint64_t new_entry_bytes(const struct tks_operation *operation)
+{
+    const size_t key_len = operation->name->len, value_len = operation->content.value_len;
+    return operation->keep ? (entry_copy_word(key_len, value_len) + 1) * 8
+                           : entry_bytes(key_len, value_len);
+}
+
 static int take_entry(struct attempt *attempt)
 {
     struct tks_operation *operation = attempt->operation;
     struct tks_member *member = attempt->session->member;
     if (!attempt->entry) {
-        uint64_t bytes = entry_bytes(operation->name->len, operation->content.value_len);
+        uint64_t bytes = new_entry_bytes(operation);
         int status = bytes <= BLOCK_BYTES_MAX
                          ? tks_block_take(member, bytes, 0, PIN_NEW_ENTRY, &attempt->entry)
                          : take_run(attempt, bytes);
@@ -122,6 +129,8 @@ static int take_entry(struct attempt *attempt)
     if (!attempt->built && operation->change != CHANGE_ADD) {
         node_build_entry(granule_words(member->segment, attempt->entry), operation->name,
                          &operation->content);
+        if (operation->keep)
+            node_build_copy(granule_words(member->segment, attempt->entry), operation->keep);
         attempt->built = true;
         tks_point(POINT_OP_BUILT);
     }
@@ -307,6 +316,45 @@ static int decide_add(struct attempt *attempt, const uint64_t *entry, uint64_t m
     return STEP_GO_ON;
 }
 
+static bool same_expiry(uint64_t there, uint64_t copy)
+{
+    if (!there || !copy)
+        return there == copy;
+    return (there > copy ? there - copy : copy - there) <= COPY_SLACK_MS;
+}
+
+/* Whether the key's value is the one to be copied. What is found is pinned: it stays as it is. */
+static bool same_value(const struct attempt *attempt)
+{
+    const struct tks_content *content = &attempt->operation->content;
+    const uint64_t *entry = attempt->found.entry, meta = attempt->found.meta;
+    return meta_type(meta) == content->type && meta_value_len(meta) == content->value_len &&
+           same_as_shared(entry + entry_value_word(meta_key_len(meta)), content->value,
+                          content->value_len);
+}
+
+static int decide_copy(struct attempt *attempt)
+{
+    struct tks_operation *operation = attempt->operation;
+    const struct tks_segment *segment = attempt->session->member->segment;
+    const uint64_t *entry = attempt->found.entry;
+    if (!entry)
+        return STEP_GO_ON;
+    const bool same_version =
+        operation->keep && entry_version(segment, entry, attempt->found.meta) == operation->keep;
+    if (same_value(attempt)) {
+        operation->same =
+            (same_version || !operation->keep) &&
+            same_expiry(load_relaxed(entry + ENTRY_DEADLINE), operation->content.deadline);
+        return operation->same ? TKS_OK : STEP_GO_ON;
+    }
+    if (same_version) {
+        operation->keep = 0;
+        node_unbuild_copy(granule_words(segment, attempt->entry));
+    }
+    return STEP_GO_ON;
+}
+
 static int decide(struct attempt *attempt)
 {
     struct tks_operation *operation = attempt->operation;
@@ -314,18 +362,22 @@ static int decide(struct attempt *attempt)
     const uint64_t *entry = found->entry;
     tks_point(POINT_OP_OLD_SETTLED);
     attempt->inserted = publishes_entry(operation) && !entry;
-    uint64_t version = entry ? load_relaxed(entry + NODE_VERSION) : 0;
+    uint64_t node = entry ? load_relaxed(entry + NODE_VERSION) : 0;
     if (!entry && operation->unchecked &&
         !tks_utf8_valid(operation->name->bytes, operation->name->len))
         return tks_fail(TKS_INVALID, "the key is not UTF-8");
     if (operation->change == CHANGE_PURGE)
-        return version && version == operation->version ? STEP_GO_ON : TKS_OK;
+        return node && node == operation->version ? STEP_GO_ON : TKS_OK;
     if (operation->change == CHANGE_PRUNE)
         return head_kind(found->word) == HEAD_VECTOR && !found->members ? STEP_GO_ON : TKS_OK;
     if (operation->change == CHANGE_DELETE)
         return entry ? STEP_GO_ON : TKS_OK;
     if (operation->change == CHANGE_SET)
         return STEP_GO_ON;
+    if (operation->change == CHANGE_COPY)
+        return decide_copy(attempt);
+    uint64_t version =
+        entry ? entry_version(attempt->session->member->segment, entry, found->meta) : 0;
     if (entry && session_expired(attempt->session, load_relaxed(entry + ENTRY_DEADLINE))) {
         entry = NULL;
         version = 0;

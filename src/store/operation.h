@@ -9,6 +9,7 @@
 enum tks_change {
     CHANGE_SET,
     CHANGE_SET_IF,
+    CHANGE_COPY,
     CHANGE_ADD,
     CHANGE_DELETE,
     CHANGE_PURGE,
@@ -20,7 +21,10 @@ struct tks_operation {
     const struct tks_name *name;
     bool unchecked; /* the name was not checked yet: it is, if the key turns out to be absent */
     struct tks_content content;
-    uint64_t version; /* SET_IF: expected; PURGE: of the entry that was seen expired */
+    /* SET_IF: expected; COPY: the other store's; PURGE: of the node that was seen expired */
+    uint64_t version;
+    uint64_t keep; /* COPY: version, if it may be kept, else 0 */
+    bool same;     /* COPY, out: it was there already */
     int64_t delta;
     int64_t result;
 };
@@ -35,7 +39,8 @@ int tks_operate(struct tks_session *session, struct tks_operation *operation);
 bool tks_overwrite(struct tks_session *session, const struct tks_name *name,
                    const struct tks_content *content);
 
-/** Remove the entry of @p version that was seen expired, unless the key has changed. */
+/** Remove the entry of node version @p version that was seen expired, unless the key has changed.
+ */
 void tks_purge(struct tks_session *session, const struct tks_name *name, uint64_t version);
 
 #endif

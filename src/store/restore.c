@@ -161,13 +161,14 @@ static int raise_versions(struct filling *filling)
 {
     const struct tks_checkpoint_info *info = tks_loaded_info(filling->loaded);
     const uint64_t margin = info->versions_uncertain ? UNCERTAIN_MARGIN : VERSION_MARGIN;
-    uint64_t *next = &filling->segment->header->next_version;
+    uint64_t *next = &filling->segment->header->versions.next;
     if (info->highest_version > UINT64_MAX - VERSIONS_LEFT - margin)
         return tks_fail(TKS_CORRUPT,
                         "checkpoint \"%s\" speaks of version %llu: there are none left to give out",
                         filling->restore->path, (unsigned long long)info->highest_version);
     if (*next < info->highest_version + margin)
         *next = info->highest_version + margin;
+    filling->segment->header->versions.first = info->first_version;
     return TKS_OK;
 }
 

@@ -184,6 +184,22 @@ static inline const uint64_t *node_find_plain(const struct tks_segment *segment,
     return entry;
 }
 
+/* Out of line, so that what reads versions stays small. */
+static __attribute__((cold, noinline, unused)) uint64_t
+copy_version(const struct tks_segment *segment, const uint64_t *entry, uint64_t meta)
+{
+    const uint64_t *word = entry + entry_copy_word(meta_key_len(meta), meta_value_len(meta));
+    return (const char *)(word + 1) <= segment->end ? load_relaxed(word) : 0;
+}
+
+/** The version that callers know the entry by. */
+static inline uint64_t entry_version(const struct tks_segment *segment, const uint64_t *entry,
+                                     uint64_t meta)
+{
+    return tks_likely(!meta_is_copy(meta)) ? load_relaxed(entry + NODE_VERSION)
+                                           : copy_version(segment, entry, meta);
+}
+
 /** Copy an entry's key with a NUL; its length, 0 when the entry is out of range. */
 static inline size_t node_copy_key(const struct tks_segment *segment, uint64_t granule,
                                    char name[TKS_NAME_MAX + 1])
@@ -218,6 +234,20 @@ static inline void node_build_entry(uint64_t *entry, const struct tks_name *name
     /* The last word holds at least the NUL. */
     store_relaxed(entry + ENTRY_KEY + name->len / 8, last_word(name->bytes, name->len));
     copy_to_shared(entry + entry_value_word(name->len), content->value, content->value_len);
+}
+
+/** Make a copy of a built entry: with a version that another store gave it. */
+static inline void node_build_copy(uint64_t *entry, uint64_t version)
+{
+    uint64_t meta = load_relaxed(entry + ENTRY_META);
+    store_relaxed(entry + ENTRY_META, meta | ENTRY_COPY);
+    store_relaxed(entry + entry_copy_word(meta_key_len(meta), meta_value_len(meta)), version);
+}
+
+/** Make a plain entry of it again. */
+static inline void node_unbuild_copy(uint64_t *entry)
+{
+    store_relaxed(entry + ENTRY_META, load_relaxed(entry + ENTRY_META) & ~ENTRY_COPY);
 }
 
 /** Make a built node ready for publication: a version of its own, unsettled, its link. */

@@ -56,8 +56,9 @@ static int copy_entry(const struct tks_walk *walk, struct tks_batch *batch, uint
     *need = sizeof(struct tks_item) + key_bytes + (walk->values ? item_padded(value_len) : 0);
     if (batch->cap - batch->used < *need)
         return STEP_ROOM;
-    struct tks_item item = {meta, load_relaxed(entry + NODE_VERSION),
-                            load_relaxed(entry + ENTRY_DEADLINE)};
+    struct tks_item item = {meta, entry_version(segment, entry, meta),
+                            load_relaxed(entry + ENTRY_DEADLINE),
+                            load_relaxed(entry + NODE_VERSION)};
     char *at = batch->bytes + batch->used;
     memcpy(at, &item, sizeof(item));
     memset(at + sizeof(item), 0, key_bytes);

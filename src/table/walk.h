@@ -25,8 +25,9 @@ struct tks_walk {
 /** One entry in a batch, followed by key + NUL and value, each padded to 8. */
 struct tks_item {
     uint64_t meta;
-    uint64_t version;
+    uint64_t version; /* as callers know it */
     uint64_t deadline;
+    uint64_t node; /* the node's version */
 };
 
 struct tks_batch {

@@ -93,18 +93,24 @@ static int any_key_prepare(tks_state *state, tks_key *key)
     return tks_key_prepare(state, "key", &other);
 }
 
+static const struct tks_record any_record = {.size = sizeof(any_record),
+                                             .plugin = "plugin",
+                                             .plugin_len = 6,
+                                             .key = "key",
+                                             .key_len = 3,
+                                             .value = "v",
+                                             .value_len = 1};
+
 static int any_put_record(tks_state *state, tks_key *key)
 {
-    struct tks_record record = {.size = sizeof(record),
-                                .plugin = "plugin",
-                                .plugin_len = 6,
-                                .key = "key",
-                                .key_len = 3,
-                                .value = "v",
-                                .value_len = 1};
-
     (void)key;
-    return tks_put_record(state, &record);
+    return tks_put_record(state, &any_record);
+}
+
+static int any_copy_record(tks_state *state, tks_key *key)
+{
+    (void)key;
+    return tks_copy_record(state, &any_record, NULL);
 }
 
 /* The same arguments by key and by prepared key. */
@@ -158,6 +164,7 @@ const struct api_any_call api_every_call[] = {
     API_CALLS(ANY_ROWS){"tks_keys", false, any_keys}, {"tks_tick_begin", false, any_tick_begin},
     {"tks_tick_begin_at", false, any_tick_begin_at},  {"tks_tick_end", false, any_tick_end},
     {"tks_key_prepare", false, any_key_prepare},      {"tks_put_record", false, any_put_record},
+    {"tks_copy_record", false, any_copy_record},
 };
 const size_t api_every_call_count = API_ARRAY(api_every_call);
 

@@ -26,7 +26,8 @@ int main()
     if (tks_store_stats(store, &stats) != TKS_INVALID ||
         tks_store_check(store, &check) != TKS_INVALID)
         return 1;
-    if (tks_put_record(state, &record) != TKS_INVALID)
+    if (tks_put_record(state, &record) != TKS_INVALID ||
+        tks_copy_record(state, &record, nullptr) != TKS_INVALID)
         return 1;
     return std::strncmp(tks_strerror(status), "TKS_NOT_FOUND", 13) == 0 ? 0 : 1;
 }

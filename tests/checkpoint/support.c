@@ -5,7 +5,8 @@
 
 #include <time.h>
 
-const struct tks_checkpoint_identity test_identity = {{0x1122334455667788, 0x99aabbccddeeff00}, 7};
+const struct tks_checkpoint_identity test_identity = {
+    {0x1122334455667788, 0x99aabbccddeeff00}, 7, 0};
 
 uint64_t random_next(uint64_t *state)
 {

@@ -181,7 +181,7 @@ static void write_cut(struct tks_writer *writer, struct sample *sample, bool ful
 
 static struct tks_writer *new_writer(void)
 {
-    static const struct tks_checkpoint_identity identity = {{1, 2}, 7};
+    static const struct tks_checkpoint_identity identity = {{1, 2}, 7, 0};
     struct tks_writer *writer = NULL;
     unlink(path);
     assert_int_equal(tks_writer_open(&tks_file_system, path, &identity, always_host, NULL, &writer),
@@ -665,6 +665,56 @@ static void versions_go_on_when_the_clock_was_set_back(void **state)
     uint64_t now = (uint64_t)clock_ns(CLOCK_REALTIME);
     store = open_store("1M");
     assert_true(first_version(store) >= now);
+    end_store(store);
+    drop(&sample);
+}
+
+/* What tks_copy_record() makes of this version, for a new key. */
+static int copies_as(tks_store *store, const char *key, uint64_t version)
+{
+    const struct tks_record record = {.size = sizeof(record),
+                                      .key = key,
+                                      .key_len = strlen(key),
+                                      .value = "x",
+                                      .value_len = 1,
+                                      .version = version};
+    tks_state *state = open_state(store, "copies");
+    int outcome = -1;
+    assert_int_equal(tks_copy_record(state, &record, &outcome), TKS_OK);
+    tks_state_close(state);
+    return outcome;
+}
+
+/* The file says where the versions began that were given out. */
+static void copies_keep_their_versions_through_a_restore(void **state)
+{
+    (void)state;
+    unlink(path);
+    tks_store *store = open_store("1M");
+    uint64_t mine = first_version(store), above = (uint64_t)clock_ns(CLOCK_REALTIME) * 2;
+    assert_int_equal(copies_as(store, "below", 12345), TKS_COPY_KEPT);
+    assert_int_equal(copies_as(store, "above", above), TKS_COPY_KEPT);
+    assert_int_equal(tks_store_checkpoint(store), TKS_OK);
+    end_store(store);
+    store = open_store("1M");
+    assert_int_equal(copies_as(store, "below", 12345), TKS_COPY_SAME);
+    assert_int_equal(copies_as(store, "above", above), TKS_COPY_SAME);
+    assert_true(first_version(store) >= above + VERSION_MARGIN);
+    assert_int_equal(copies_as(store, "lower", 12344), TKS_COPY_KEPT);
+    assert_int_equal(copies_as(store, "used", mine), TKS_COPY_RENEWED);
+    end_store(store);
+}
+
+/* A file that does not say it: anything below the counter may have been given out. */
+static void of_an_unknown_past_no_version_is_kept(void **state)
+{
+    (void)state;
+    struct sample sample = sample_of("p", 10, 10);
+    write_file(&sample);
+    tks_store *store = open_store("1M");
+    assert_int_equal(copies_as(store, "below", 1), TKS_COPY_RENEWED);
+    assert_int_equal(copies_as(store, "above", (uint64_t)clock_ns(CLOCK_REALTIME) * 2),
+                     TKS_COPY_KEPT);
     end_store(store);
     drop(&sample);
 }
@@ -1191,6 +1241,8 @@ int main(void)
         RESTORE_TEST(a_restored_store_is_like_any_other),
         RESTORE_TEST(generations_follow_each_other),
         RESTORE_TEST(versions_go_on_when_the_clock_was_set_back),
+        RESTORE_TEST(copies_keep_their_versions_through_a_restore),
+        RESTORE_TEST(of_an_unknown_past_no_version_is_kept),
         RESTORE_TEST(a_file_that_cannot_be_loaded_is_refused),
         RESTORE_TEST(what_is_no_file_is_refused),
         RESTORE_TEST(a_lost_cut_is_a_warning_and_the_file_is_kept),

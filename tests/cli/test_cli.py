@@ -22,7 +22,7 @@ TOOL = None
 HEADER = "recv_ns,exch_ms,venue,symbol,kind,seq,px1,qty1,px2,qty2,aggr\n"
 FOUND, NOT_FOUND, USAGE, FAILED = 0, 1, 2, 3
 COMMANDS = ["stat", "plugins", "keys", "get", "set", "del", "check", "checkpoint", "restore",
-            "export", "import", "rm", "replay"]
+            "export", "import", "copy", "rm", "replay"]
 counter = 0
 
 
@@ -109,7 +109,7 @@ class Usage(ToolTest):
             own = self.good(command, "--help").decode()
             self.assertTrue(own.startswith("Usage: tickstate %s" % command), own)
             self.assertIn("Example: tickstate %s" % command, own)
-            self.assertIn("--store", own)
+            self.assertIn("--to URI" if command == "copy" else "--store", own)
         self.assertEqual(self.good("-h").decode(), text)
 
     def test_version(self):
@@ -133,6 +133,11 @@ class Usage(ToolTest):
                 (["checkpoint", "word"], ["word"]), (["check", "--checkpoint"], ["--checkpoint"]),
                 (["check", "--checkpoint", ""], ["--checkpoint"]),
                 (["export", "--force"], ["--to-checkpoint"]),
+                (["copy"], ["--from"]), (["copy", "--from", "shm://a"], ["--to"]),
+                (["copy", "--to", "shm://a"], ["--from"]),
+                (["copy", "--store", "shm://a"], ["--store"]),
+                (["copy", "--from", "shm://a", "--to", "shm://b", "word"], ["'word'"]),
+                (["import", "--from", "shm://a", "file"], ["--from", "'file'"]),
                 (["export", "--to-checkpoint", ""], ["--to-checkpoint"])]:
             with self.subTest(words=words):
                 self.bad(USAGE, *words, names=names)
@@ -142,6 +147,25 @@ class Usage(ToolTest):
         self.bad(USAGE, "stat", "--store", "shm://", names=["stat", "shm://"])
         self.bad(USAGE, "stat", "--store", "shm://a/b", names=["a/b"])
         self.bad(FAILED, "stat", "--store", "carrier-pigeon://x", names=["carrier-pigeon"])
+
+    def test_no_password_is_printed(self):
+        for uri, shown in [
+                ("pigeon://me:secret@host/db", "pigeon://me:***@host/db"),
+                ("pigeon://me:sec?ret@host/db", "pigeon://me:***@host/db"),
+                ("pigeon://me:sec/secret@host/db", "pigeon://me:***@host/db"),
+                ("pigeon://host/db?user=me&password=secret&sslpassword=secret&x=1",
+                 "pigeon://host/db?user=me&password=***&sslpassword=***&x=1"),
+                ("pigeon:me:secret@host", "pigeon:***@host"),
+                ("shm://x?mirror=pigeon://me:secret@host", "shm://x?mirror=***"),
+                ("shm://x?mirror=pigeon%3A%2F%2Fme%3Asecret%40host", "shm://x?mirror=***"),
+                ("shm://x?password=%zzsecret", "shm://x?password=***")]:
+            for words in (["stat", "--store", uri], ["set", "p", "k", "v", "--store", uri],
+                          ["copy", "--from", uri, "--to", self.store]):
+                with self.subTest(words=words):
+                    result = self.run_tool(*words)
+                    self.assertIn(result.returncode, (USAGE, FAILED))
+                    self.assert_line(result.stderr, shown)
+                    self.assertNotIn(b"secret", result.stdout + result.stderr)
 
     def test_bad_names(self):
         self.bad(USAGE, "set", "p", "", "v")
@@ -486,6 +510,361 @@ class Exchange(ToolTest):
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "checkpoint", "golden",
                       "v1.checkpoint")
+
+
+class Copy(ToolTest):
+    """copy, and import --from URI, from a segment into another."""
+    MANY = 400000  # entries that take longer than a progress bar to appear
+
+    def setUp(self):
+        super().setUp()
+        self.target = self.new_target()
+
+    def another_segment(self):
+        store = new_store()
+        self.addCleanup(subprocess.run, [TOOL, "rm", "--store", store], capture_output=True,
+                        check=False)
+        return store
+
+    def new_target(self):
+        return self.another_segment()
+
+    def fill(self, store):
+        for plugin, key, value, words in [
+                ("a", "i64", "-5", ["--type", "i64"]), ("a", "f64", "1", ["--type", "f64"]),
+                ("a", "bool", "true", ["--type", "bool"]), ("a", "string", "text", []),
+                ("b", "json", '{"$bytes":[1,2]}', ["--type", "json"]),
+                ("b", "bytes", b"\xff\x01", ["--type", "bytes"]), ("b", "empty", "", []),
+                ("b-2", "ttl", "soon", ["--ttl", "3600000"])]:
+            self.good("set", plugin, key, value, *words, "--store", store)
+
+    def copy(self, source, target, *words):
+        return json.loads(self.good("copy", "--from", source, "--to", target, "--json", *words))
+
+    def assert_outcome(self, outcome, copied, same, expired=0, new_versions=0):
+        figures = [outcome[name] for name in ("copied", "same", "expired", "new_versions")]
+        self.assertEqual((outcome["complete"], figures),
+                         (True, [copied, same, expired, new_versions]))
+
+    def entries(self, store, *words):
+        rows = self.export("--store", store, *words)
+        return sorted(rows, key=lambda row: (row["plugin"], row["key"]))
+
+    def assert_same_entries(self, left, right):
+        """All but the clocks' rounding."""
+        self.assertEqual([dict(row, expires_at=None) for row in left],
+                         [dict(row, expires_at=None) for row in right])
+        for one, other in zip(left, right):
+            self.assertEqual(one["expires_at"] is None, other["expires_at"] is None)
+            if one["expires_at"]:
+                self.assertLessEqual(abs(one["expires_at"] - other["expires_at"]), 5)
+
+    def test_types_expiries_and_versions_stay(self):
+        self.fill(self.store)
+        self.assert_outcome(self.copy(self.store, self.target), 8, 0)
+        self.assert_same_entries(self.entries(self.store), self.entries(self.target))
+
+    def test_run_again(self):
+        self.fill(self.store)
+        self.copy(self.store, self.target)
+        self.assert_outcome(self.copy(self.store, self.target), 0, 8)
+        self.good("set", "a", "string", "changed")
+        self.good("set", "a", "new", "value")
+        self.good("del", "a", "bool")
+        self.good("set", "a", "f64", "the target's", "--store", self.target)
+        self.assert_outcome(self.copy(self.store, self.target), 3, 5)
+        rows = self.entries(self.target)
+        self.assert_same_entries([row for row in rows if row["key"] != "bool"],
+                                 self.entries(self.store))
+
+    def test_text(self):
+        self.fill(self.store)
+        words = ["copy", "--from", self.store, "--to", self.target]
+        self.assertEqual(self.good(*words),
+                         b"8 entries copied, 0 already the same, 0 expired on the way\n")
+        self.assertEqual(self.good(*words),
+                         b"0 entries copied, 8 already the same, 0 expired on the way\n")
+
+    def test_selected_plugins(self):
+        self.fill(self.store)
+        self.assert_outcome(self.copy(self.store, self.target, "--plugin", "b*"), 4, 0)
+        self.assert_same_entries(self.entries(self.store, "--plugin", "b*"),
+                                 self.entries(self.target))
+
+    def test_import_from_a_store(self):
+        self.fill(self.store)
+        outcome = json.loads(self.good("import", "--store", self.target, "--from", self.store,
+                                       "--json"))
+        self.assert_outcome(outcome, 8, 0)
+        self.assert_same_entries(self.entries(self.store), self.entries(self.target))
+
+    def test_import_from_a_file(self):
+        self.fill(self.store)
+        lines = self.write("lines", self.good("export"))
+        for words, stdin in ([lines], b""), (["-"], self.good("export")):
+            target = self.new_target()
+            self.good("import", "--store", target, "--from", *words, stdin=stdin)
+            self.assertEqual(len(self.entries(target)), 8)
+
+    def test_there_and_back(self):
+        """To a store made after, back to one made before, and to one made last."""
+        before = self.another_segment()
+        self.good("set", "other", "key", "value", "--store", before)
+        self.good("del", "other", "key", "--store", before)
+        self.fill(self.store)
+        self.assert_outcome(self.copy(self.store, self.target), 8, 0)
+        for store in (before, self.another_segment()):
+            self.assert_outcome(self.copy(self.target, store), 8, 0)
+            self.assert_same_entries(self.entries(self.store), self.entries(store))
+            self.assert_outcome(self.copy(self.store, store), 0, 8)
+            version = self.entries(store)[0]["version"]
+            self.good("set", "a", self.entries(store)[0]["key"], "new", "--store", store)
+            self.assertNotEqual(self.entries(store)[0]["version"], version)
+
+    def test_into_a_store_made_before(self):
+        self.good("set", "old", "key", "value", "--store", self.target)
+        self.fill(self.store)
+        self.assert_outcome(self.copy(self.store, self.target), 8, 0)
+        rows = [row for row in self.entries(self.target) if row["plugin"] != "old"]
+        self.assert_same_entries(rows, self.entries(self.store))
+
+    def test_a_version_the_target_gave_out_is_not_kept(self):
+        third = self.another_segment()
+        self.good("set", "p", "k", "first", "--store", self.target)
+        first = self.entries(self.target)[0]
+        file = self.path("file")
+        self.good("export", "--store", self.target, "--to-checkpoint", file)
+        self.good("set", "p", "k", "second", "--store", self.target)
+        second = self.entries(self.target)[0]
+        self.good("restore", file, "--store", third)
+        self.assert_outcome(self.copy(third, self.target), 1, 0, new_versions=1)
+        row = self.entries(self.target)[0]
+        self.assertEqual(row["value"], "first")
+        self.assertNotIn(row["version"], (first["version"], second["version"]))
+        self.assertIn(b"; 1 of the copied got a new version\n",
+                      self.good("set", "p", "k", "third", "--store", self.target) +
+                      self.good("copy", "--from", third, "--to", self.target))
+
+    def test_refused(self):
+        self.fill(self.store)
+        for words, names in [
+                ([self.store, self.store], ["itself"]), ([self.target, self.target], ["itself"]),
+                ([self.store, self.store + "?size=1G"], ["itself"]),
+                ([self.store, "memory://"], ["memory://"]), (["memory://", self.store], ["memory://"]),
+                ([self.store, "shm://a/b"], ["a/b"]), (["no-uri", self.store], ["no-uri"])]:
+            with self.subTest(words=words):
+                self.bad(USAGE, "copy", "--from", words[0], "--to", words[1], names=names)
+        self.bad(USAGE, "import", "--from", self.store, names=["itself"])
+        self.bad(FAILED, "copy", "--from", self.store, "--to", "pigeon://x", names=["pigeon://x"])
+
+    def test_no_source_makes_no_target(self):
+        self.bad(NOT_FOUND, "copy", "--from", self.store, "--to", self.target, names=[self.store])
+        self.bad(NOT_FOUND, "stat", "--store", self.target, names=[self.target])
+
+    def test_the_source_is_only_read(self):
+        file = self.path("file")
+        self.fill(self.store)
+        self.copy(self.store + "?checkpoint=" + urllib.parse.quote(file), self.target)
+        self.assertFalse(os.path.exists(file))
+
+    def test_a_full_target(self):
+        lines = "".join('{"plugin":"p","key":"k%d","type":"string","value":"%s"}\n' % (i, "x" * 1000)
+                        for i in range(5000))
+        self.good("import", stdin=lines.encode())
+        result = self.run_tool("copy", "--from", self.store, "--to", self.target + "?size=1M",
+                               "--json")
+        self.assertEqual(result.returncode, FAILED)
+        self.assert_line(result.stderr, self.target, "p/k", "full", "of 5,000 entries", "stays")
+        outcome = json.loads(result.stdout)
+        self.assertFalse(outcome["complete"])
+        rows = self.entries(self.target)
+        self.assertEqual(len(rows), outcome["copied"])
+        self.assertGreater(len(rows), 100)
+        versions = {row["key"]: row["version"] for row in self.export()}
+        self.assertEqual({row["key"]: row["version"] for row in rows},
+                         {row["key"]: versions[row["key"]] for row in rows})
+
+    def test_interrupted_and_run_again(self):
+        count = self.MANY
+        grouped = "{:,}".format(count).encode()
+        lines = "".join('{"plugin":"p%d","key":"k%d","type":"i64","value":%d}\n' % (i * 5 // count, i, i)
+                        for i in range(count))
+        self.good("import", stdin=lines.encode())
+        words = [TOOL, "copy", "--from", self.store, "--to", self.target]
+        controller, terminal = pty.openpty()
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=terminal)
+        os.close(terminal)
+        seen = b""
+        while b"of %s entries" % grouped not in seen:
+            seen += os.read(controller, 1000)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)[0]
+        while b"goes on" not in seen:
+            seen += os.read(controller, 1000)
+        os.close(controller)
+        self.assertRegex(seen, rb"copy: \[ *=* *\] +\d+ %%  [\d,]+ of %s entries" % grouped)
+        self.assertEqual((process.returncode, output), (FAILED, b""))
+        complaint = seen[seen.rindex(b"tickstate: "):]
+        self.assertRegex(complaint, rb"interrupted after [\d,]+ of %s entries" % grouped)
+        copied = int(re.search(rb"after ([\d,]+)", complaint)[1].replace(b",", b""))
+        self.assertTrue(0 < copied < count)
+        self.assertEqual(json.loads(self.good("stat", "--json", "--store", self.target))["keys"],
+                         copied)
+        self.assert_outcome(self.copy(self.store, self.target), count - copied, copied)
+        self.assertEqual(sorted(self.good("export").splitlines()),
+                         sorted(self.good("export", "--store", self.target).splitlines()))
+
+
+def lacks(scheme):
+    """Whether the build is without a backend."""
+    result = subprocess.run([TOOL, "stat", "--store", scheme + ":///nowhere/at/all"],
+                            capture_output=True, check=False)
+    return b"=enabled" in result.stderr
+
+
+class IntoDatabase:
+    """What copies into a database share."""
+    MANY = 30000
+
+    def test_a_full_target(self):
+        self.skipTest("a database has no size=")
+
+    def test_from_a_database_to_another(self):
+        self.fill(self.store)
+        self.copy(self.store, self.target)
+        other = self.new_target()
+        self.assert_outcome(self.copy(self.target, other), 8, 0)
+        self.assert_same_entries(self.entries(self.store), self.entries(other))
+        self.assertEqual(self.entries(self.target), self.entries(other))
+
+
+class CopyToSqlite(IntoDatabase, Copy):
+    """The same into a database."""
+
+    def new_target(self):
+        if lacks("sqlite"):
+            self.skipTest("the build has no sqlite://")
+        self.targets = getattr(self, "targets", 0) + 1
+        return "sqlite://" + self.path("target-%d.db" % self.targets)
+
+    def test_itself_by_another_name(self):
+        self.fill(self.target)
+        folder, name = os.path.split(self.target)
+        for other in (folder + "/./" + name, self.target + "?timeout_ms=100"):
+            self.bad(USAGE, "copy", "--from", self.target, "--to", other, names=["itself"])
+
+    def test_a_target_that_cannot_be_opened(self):
+        self.fill(self.store)
+        text = self.write("text", "no database " * 100)
+        for uri in ("sqlite://" + text, "sqlite:///nowhere/at/all.db"):
+            self.bad(FAILED, "copy", "--from", self.store, "--to", uri, names=[uri])
+
+
+class CopyToPostgres(IntoDatabase, Copy):
+    """With a server that $TKS_TEST_POSTGRES is a URI of: every target is a schema of its own."""
+
+    def new_target(self):
+        server = os.environ.get("TKS_TEST_POSTGRES")
+        if not server:
+            self.skipTest("no server: TKS_TEST_POSTGRES is not set")
+        global counter
+        counter += 1
+        schema = "cli_%d_%d" % (os.getpid(), counter)
+        self.sql(server, "CREATE SCHEMA " + schema)
+        self.addCleanup(self.sql, server, "DROP SCHEMA %s CASCADE" % schema)
+        return server + "&options=-csearch_path%3D" + schema
+
+    def sql(self, server, text):
+        subprocess.run(["psql", "-q", "-c", text, server], check=True, capture_output=True)
+
+    def test_no_source_makes_no_target(self):
+        self.bad(NOT_FOUND, "copy", "--from", self.store, "--to", self.target, names=[self.store])
+        self.bad(NOT_FOUND, "stat", "--store", self.target, names=["plugin_state"])
+
+    def test_a_server_that_is_away(self):
+        self.fill(self.store)
+        uri = "postgres://me:secret@/x?host=%s&timeout_ms=500" % self.folder.name
+        result = self.bad(FAILED, "copy", "--from", self.store, "--to", uri,
+                          names=["postgres://me:***@/x"])
+        self.assertNotIn(b"secret", result.stderr)
+
+
+class Databases(ToolTest):
+    """Every command over a store that is no segment."""
+
+    def setUp(self):
+        super().setUp()
+        if lacks("sqlite"):
+            self.skipTest("the build has no sqlite://")
+        self.segment, self.store = self.store, "sqlite://" + self.path("store.db")
+        self.environment["TICKSTATE_STORE"] = self.store
+
+    def test_values(self):
+        self.good("set", "p", "i64", "5", "--type", "i64")
+        self.good("set", "p", "text", "a text", "--ttl", "3600000")
+        self.assertEqual(self.good("get", "p", "i64"), b"5\n")
+        self.assertEqual(json.loads(self.good("get", "p", "text", "--json"))["value"], "a text")
+        self.assertEqual(self.good("keys", "p"), b"i64\ntext\n")
+        self.assertEqual(self.good("plugins").split(), [b"2", b"p"])
+        self.good("del", "p", "i64")
+        self.bad(NOT_FOUND, "get", "p", "i64", names=["p/i64"])
+        self.assertEqual([row["key"] for row in self.export()], ["text"])
+
+    def test_reading_creates_nothing(self):
+        for words in (["stat"], ["plugins"], ["keys", "p"], ["get", "p", "k"], ["del", "p", "k"],
+                      ["check"], ["export"]):
+            with self.subTest(words=words):
+                self.bad(NOT_FOUND, *words, names=[words[0], self.store])
+        self.assertEqual(os.listdir(self.folder.name), [])
+
+    def test_only_what_a_database_has_is_shown(self):
+        self.good("set", "p", "k", "v")
+        stats = json.loads(self.good("stat", "--json"))
+        self.assertEqual([stats[name] for name in ("store", "backend", "keys", "plugins", "states")],
+                         [self.store, "sqlite", 1, 1, 0])
+        check = json.loads(self.good("check", "--json"))
+        self.assertEqual(check, {"store": self.store, "ok": True, "keys": 1, "plugins": 1})
+        text = self.good("stat") + self.good("check")
+        self.assertIn(b"backend    sqlite\n", text)
+        for word in (b"blocks", b"evicted", b"checkpoint", b"epoch", b"mode"):
+            self.assertNotIn(word, text)
+
+    def test_exchange(self):
+        self.good("set", "p", "k", "v")
+        file = self.path("file")
+        self.good("export", "--to-checkpoint", file)
+        lines = self.good("export")
+        for words, stdin in ([file], b""), ([], lines):
+            self.good("import", *words, "--store", self.segment, stdin=stdin)
+            self.assertEqual(self.good("get", "p", "k", "--store", self.segment), b"v\n")
+            self.good("rm", "--store", self.segment)
+            self.good("import", *words, stdin=stdin)
+        self.good("restore", file, "--store", self.segment)
+        self.assertEqual(self.good("export", "--store", self.segment), lines)
+        self.good("rm", "--store", self.segment)
+
+    def test_what_makes_no_sense(self):
+        self.good("set", "p", "k", "v")
+        file = self.path("file")
+        self.good("export", "--to-checkpoint", file)
+        self.bad(FAILED, "rm", names=[self.store])
+        self.bad(FAILED, "checkpoint", names=[self.store])
+        self.bad(FAILED, "restore", file, names=[self.store, "import"])
+        self.assertEqual(self.good("get", "p", "k"), b"v\n")
+
+    def test_replay(self):
+        result = json.loads(self.good("replay", "--count", "300", "--plugins", "2", "--json"))
+        self.assertEqual([plugin["state"]["ticks"] for plugin in result["plugins"]], [300, 300])
+        self.good("check")
+
+    def test_memory(self):
+        memory = ["--store", "memory://"]
+        self.good("set", "p", "k", "v", *memory)  # and gone
+        for words in (["get", "p", "k"], ["stat"], ["keys", "p"], ["export"], ["check"]):
+            self.bad(NOT_FOUND, *words, *memory, names=["memory://"])
+        self.bad(FAILED, "rm", *memory, names=["memory://"])
+        self.bad(USAGE, "replay", *memory, names=["memory://", "one process"])
+        self.bad(FAILED, "restore", "file", *memory, names=["memory://"])
 
 
 class CheckpointTest(ToolTest):

@@ -9,6 +9,11 @@ char scenario_uri[128];
 
 /* ---- Arranging ----------------------------------------------------------------------------- */
 
+static void own_a(struct actor *parent)
+{
+    actor_set(parent, KEY_A, 0);
+}
+
 static void no_a(struct actor *parent)
 {
     actor_delete(parent, KEY_A);
@@ -145,6 +150,51 @@ static void run_set_if(struct actor *subject)
 {
     subject->open->status =
         tks_set_if(subject->state, key_name(KEY_A), subject->buf, subject->len, subject->version);
+}
+
+/* ---- Copies -------------------------------------------------------------------------------- */
+
+#define FOREIGN 1000 /* a version of another store: lower than any of ours */
+
+static void run_copy(struct actor *actor)
+{
+    const char *name = key_name(actor->open->key);
+    const struct tks_record record = {.size = sizeof(record),
+                                      .key = name,
+                                      .key_len = strlen(name),
+                                      .value = actor->buf,
+                                      .value_len = actor->len,
+                                      .version = actor->version};
+    actor->open->status = tks_copy_record(actor->state, &record, NULL);
+}
+
+static void begin_copy(struct actor *actor, unsigned key)
+{
+    begin_set(actor, key, 0);
+    actor->version = FOREIGN;
+}
+
+static void begin_copy_a(struct actor *subject)
+{
+    begin_copy(subject, KEY_A);
+}
+
+static void begin_copy_v0(struct actor *subject)
+{
+    begin_copy(subject, KEY_V0);
+}
+
+static void begin_copy_v1(struct actor *subject)
+{
+    begin_copy(subject, KEY_V1);
+}
+
+/* Another value under the version that the subject comes with. */
+static void copied_a(struct actor *parent)
+{
+    begin_copy_a(parent);
+    run_copy(parent);
+    end_call(parent);
 }
 
 /* ---- Deletes, counters --------------------------------------------------------------------- */
@@ -472,6 +522,11 @@ const struct scenario scenarios[] = {
     {"set_if", 0, KEY_A, NULL, begin_set_if, run_set_if, end_call, NULL},
     {"set_if_absent", 0, KEY_A, no_a, begin_set_if, run_set_if, end_call, NULL},
     {"set_if_expired", 0, KEY_A, expired_a, begin_set_if, run_set_if, end_call, NULL},
+    {"copy", 0, KEY_A, own_a, begin_copy_a, run_copy, end_call, NULL},
+    {"copy_absent", 0, KEY_A, no_a, begin_copy_a, run_copy, end_call, NULL},
+    {"copy_in_vector", 0, KEY_V0, NULL, begin_copy_v0, run_copy, end_call, NULL},
+    {"copy_makes_vector", 0, KEY_V1, only_v0, begin_copy_v1, run_copy, end_call, NULL},
+    {"copy_of_a_used_version", 0, KEY_A, copied_a, begin_copy_a, run_copy, end_call, NULL},
     {"add", 0, KEY_C, NULL, begin_add_c, run_add, end_call, NULL},
     {"add_first", 0, KEY_C, no_c, begin_add_c, run_add, end_call, NULL},
     {"add_in_vector", 0, KEY_VC, NULL, begin_add_vc, run_add, end_call, NULL},

@@ -90,12 +90,12 @@ static void a_new_header_says_what_the_segment_is(void **unused)
     assert_int_equal(slab_kind(segment->slabs[0].word), SLAB_CLASSED);
     assert_int_equal(slab_class(segment->slabs[0].word), CLASS_RESERVE);
     uint64_t identity[2] = {header->identity[0], header->identity[1]};
-    uint64_t version = header->next_version;
+    uint64_t version = header->versions.next;
     unit_release(segment);
     unit_remove();
     segment = unit_open(64u << 20, 16);
     assert_memory_not_equal(identity, segment->header->identity, sizeof(identity));
-    assert_true(segment->header->next_version > version);
+    assert_true(segment->header->versions.next > version);
     unit_release(segment);
     unit_remove();
 }

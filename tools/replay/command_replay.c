@@ -113,15 +113,14 @@ static int open_plugin(struct replay *replay, int index)
 static int open_store(struct replay *replay)
 {
     struct session session;
-    struct arguments arguments = *replay->arguments;
     int status;
 
-    arguments.store_uri = replay->store_uri;
     if (strlen(replay->store_uri) >= REPLAY_URI_MAX) {
         complain(replay->arguments, "the store's URI is too long");
         return CLI_USAGE;
     }
-    status = session_open(&arguments, SESSION_CREATE, &session);
+    status = session_open_uri(replay->arguments, replay->store_uri, replay->store_shown,
+                              SESSION_CREATE, &session);
     replay->store = session.store;
     if (status != CLI_OK)
         return status;
@@ -198,7 +197,7 @@ static int replay_on_store(struct replay *replay)
     /* A reboot that failed half-way has removed it already. */
     removed = removed == TKS_NOT_FOUND ? TKS_OK : removed;
     if (removed != TKS_OK && status == CLI_OK)
-        status = replay_fail_status(replay, removed, replay->store_uri);
+        status = replay_fail_status(replay, removed, replay->store_shown);
     replay_unblock_signals(replay);
     return status;
 }
@@ -287,7 +286,7 @@ static int replay_on_own_store(struct replay *replay)
 
     if (!uri)
         return CLI_FAILED;
-    replay->store_uri = uri;
+    replay->store_uri = replay->store_shown = uri;
     status = replay_with(replay);
     remove_folder(folder);
     free(uri);
@@ -296,8 +295,15 @@ static int replay_on_own_store(struct replay *replay)
 
 int command_replay(const struct arguments *arguments)
 {
-    struct replay replay = {
-        .arguments = arguments, .store_uri = arguments->store_uri, .report_dir = -1};
+    struct replay replay = {.arguments = arguments,
+                            .store_uri = arguments->store_uri,
+                            .store_shown = arguments->store_shown,
+                            .report_dir = -1};
 
+    if (uri_has_scheme(arguments->store_uri, "memory")) {
+        complain(arguments, "%s: private to one process: the plugins cannot share it",
+                 arguments->store_shown);
+        return CLI_USAGE;
+    }
     return arguments->store_named ? replay_with(&replay) : replay_on_own_store(&replay);
 }

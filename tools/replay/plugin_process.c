@@ -71,7 +71,7 @@ static int open_state(struct plugin *plugin, int index)
     replay_plugin_name(index, name);
     status = tks_store_open(plugin->control->store_uri, &options, &plugin->store);
     if (status != TKS_OK)
-        return fail_status(plugin, plugin->control->store_uri, status);
+        return fail_status(plugin, "the store", status);
     status = tks_state_open(plugin->store, name, &plugin->state);
     if (status == TKS_OK)
         status = prepare(plugin);

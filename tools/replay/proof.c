@@ -90,7 +90,7 @@ static int read_results(struct replay *replay)
     status = tks_store_check(replay->store, &replay->audit);
     if (status == TKS_OK)
         status = tks_store_stats(replay->store, &replay->stats);
-    return status == TKS_OK ? CLI_OK : replay_fail_status(replay, status, replay->store_uri);
+    return status == TKS_OK ? CLI_OK : replay_fail_status(replay, status, replay->store_shown);
 }
 
 static void judge(struct replay *replay)

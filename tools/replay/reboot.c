@@ -76,7 +76,7 @@ static int read_all(const struct replay *replay, struct entry_list *list)
     int status = tks_store_export(replay->store, NULL, add_record, list);
 
     if (status != TKS_OK)
-        return replay_fail_status(replay, status, replay->store_uri);
+        return replay_fail_status(replay, status, replay->store_shown);
     if (list->count > 0)
         qsort(list->entries, list->count, sizeof(*list->entries), by_names);
     return CLI_OK;
@@ -150,7 +150,7 @@ static int write_checkpoint(struct replay *replay)
         status = tks_store_stats(replay->store, &stats);
     replay->reboot.file_bytes = stats.checkpoint_bytes;
     replay->reboot.cuts = stats.checkpoint_cuts;
-    return status == TKS_OK ? CLI_OK : replay_fail_status(replay, status, replay->store_uri);
+    return status == TKS_OK ? CLI_OK : replay_fail_status(replay, status, replay->store_shown);
 }
 
 /* Somebody else who uses a store that was named keeps it: no failure of this run. */
@@ -164,7 +164,7 @@ static int remove_segment(struct replay *replay)
         replay->reboot.in_use = true;
         return CLI_OK;
     }
-    return status == TKS_OK ? CLI_OK : replay_fail_status(replay, status, replay->store_uri);
+    return status == TKS_OK ? CLI_OK : replay_fail_status(replay, status, replay->store_shown);
 }
 
 static int open_again(struct replay *replay)
@@ -181,7 +181,7 @@ static int open_again(struct replay *replay)
         status = tks_store_stats(replay->store, &stats);
     replay->reboot.restored = stats.restored_at_ms != 0 && !stats.restored_damaged;
     replay->reboot.leaked_blocks = audit.leaked_blocks;
-    return status == TKS_OK ? CLI_OK : replay_fail_status(replay, status, replay->store_uri);
+    return status == TKS_OK ? CLI_OK : replay_fail_status(replay, status, replay->store_shown);
 }
 
 static void judge(struct replay *replay)

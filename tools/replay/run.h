@@ -49,7 +49,7 @@ struct replay_reboot {
 
 struct replay {
     const struct arguments *arguments;
-    const char *store_uri;
+    const char *store_uri, *store_shown; /* to open; to print */
     struct replay_control *control;
     int control_fd;
     tks_store *store;
