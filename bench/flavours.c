@@ -9,7 +9,7 @@
  * process that has nothing to do with RCU: what a fixed piece of work takes in the 99.9th
  * percentile while another thread runs a grace period every 10 ms, as memory:// does at most.
  */
-#define _LGPL_SOURCE
+#define _LGPL_SOURCE /* as in the library */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -124,7 +124,7 @@ static void *disturb(void *arg)
     struct disturber *disturber = arg;
 
     pin_to(options.other_cpu);
-    while (!atomic_load(&disturber->stop)) {
+    do {
         usleep(GRACE_PERIOD_US);
         if (disturber->flavour != NULL) {
             uint64_t start = timer_now();
@@ -132,7 +132,7 @@ static void *disturb(void *arg)
             disturber->total_ns += timer_ns(timer_now() - start);
             disturber->periods++;
         }
-    }
+    } while (!atomic_load(&disturber->stop));
     return NULL;
 }
 

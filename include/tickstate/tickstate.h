@@ -176,6 +176,13 @@ TKS_API const char *tks_version(void);
 TKS_API int tks_store_open(const char *uri, const struct tks_options *options, tks_store **store);
 
 /**
+ * Whether @p uri could be opened, as far as that can be told without opening it: its scheme is one of this build, its name
+ * and parameters are right. Nothing is touched, so a database that is away is no error.
+ * @return `TKS_OK`; `TKS_INVALID`; `TKS_UNSUPPORTED` another scheme or a parameter this build does not know yet.
+ */
+TKS_API int tks_uri_check(const char *uri);
+
+/**
  * Close a store; NULL is allowed. States opened from it stay usable until they are closed. In a
  * forked child it only forgets. The segment stays.
  */
@@ -480,6 +487,56 @@ enum tks_copy_outcome {
  * @return tks_put_record()'s.
  */
 TKS_API int tks_copy_record(tks_state *state, const struct tks_record *record, int *outcome);
+
+/* ---- Factory: which backend serves which plugin -------------------------------------------- */
+
+/**
+ * Rules that give each plugin its store. May be used by every thread of the process that made it; in a forked child every
+ * call is `TKS_INVALID`.
+ *
+ * Rules are looked at in the order in which they were added, the **first** whose glob matches wins, and no match is
+ * `TKS_NOT_FOUND`, never a silent default. A store is opened when the first plugin asks for it, and once: rules
+ * with the same URI, letter by letter, share it (so plugins of one `memory://` are in one store). What is wrong with
+ * a URI is found when its rule is added; a store that cannot be opened, such as a database that is away, fails
+ * only the plugins it is for, and is tried again at their next call.
+ */
+typedef struct tks_factory tks_factory;
+
+/**
+ * Make a factory of the rules in a file (libconfig's syntax, at most 1 MiB, no `@include`):
+ * @code
+ *   plugins = (
+ *       { match = "scalper-*"; store = "shm://hot?size=256M"; },   # the first match wins
+ *       { match = "*";         store = "sqlite:///var/lib/desk/state.db"; }
+ *   );
+ * @endcode
+ * Opens no store. Settings other than these are errors. Rules may be added to it with tks_factory_add().
+ * @return `TKS_OK`; `TKS_INVALID` with file, line and reason in one sentence; `TKS_UNSUPPORTED` the same, for a store URI that
+ *   this build has no backend for; `TKS_NOT_FOUND`, `TKS_DENIED`, `TKS_IO` the file cannot be read; `TKS_NO_SPACE`.
+ * *factory is NULL on failure.
+ */
+TKS_API int tks_factory_open(const char *config_path, tks_factory **factory);
+
+/** Make a factory without rules. `TKS_OK`, `TKS_INVALID`, `TKS_NO_SPACE`; *factory is NULL on failure. */
+TKS_API int tks_factory_new(tks_factory **factory);
+
+/**
+ * Add a rule after those there are. @p plugin_glob is a shell glob as in fnmatch(3) that must match the whole name: `*`, `?`,
+ * `[a-z]`, and `\` before a character that is meant as such. The URI is checked (tks_uri_check()), the store is not opened.
+ * @return `TKS_OK`; `TKS_INVALID` an empty or unfinished glob, a bad URI; `TKS_UNSUPPORTED`; `TKS_NO_SPACE`.
+ */
+TKS_API int tks_factory_add(tks_factory *factory, const char *plugin_glob, const char *uri);
+
+/**
+ * Open plugin @p plugin's state, for the calling thread, in the store of the first rule that matches; the state is like one
+ * of tks_state_open() and is closed by tks_state_close(). Opens the store if it is not open yet; plugins of other stores do not
+ * wait for that.
+ * @return tks_store_open()'s, tks_state_open()'s, and `TKS_NOT_FOUND` when no rule matches. *state is NULL on failure.
+ */
+TKS_API int tks_factory_state(tks_factory *factory, const char *plugin, tks_state **state);
+
+/** Close a factory and its stores as tks_store_close() does: states stay usable until they are closed. NULL is allowed. */
+TKS_API void tks_factory_close(tks_factory *factory);
 
 #ifdef __cplusplus
 }

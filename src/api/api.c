@@ -3,6 +3,7 @@
 #include "base/backend.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/key.h"
 #include "base/process.h"
 #include "base/text.h"
 
@@ -30,6 +31,14 @@ static int find_backend(const char *text, struct tks_uri *uri, const struct tks_
             return TKS_OK;
         }
     return tks_fail(TKS_UNSUPPORTED, "no backend for %s:// in this build", uri->scheme);
+}
+
+int tks_uri_check(const char *text)
+{
+    struct tks_uri uri;
+    const struct tks_backend *backend = NULL;
+    int status = find_backend(text, &uri, &backend);
+    return status || !backend->uri_check ? status : backend->uri_check(&uri);
 }
 
 int tks_store_open(const char *text, const struct tks_options *options, tks_store **store)
@@ -158,13 +167,10 @@ int tks_state_open(tks_store *store, const char *plugin, tks_state **state)
     int status = check_store(store);
     if (status)
         return status;
-    size_t len = plugin ? strnlen(plugin, TKS_NAME_MAX + 1) : 0;
-    if (!plugin || !tks_name_valid(plugin, len))
-        return tks_fail(TKS_INVALID, "the plugin name is %s",
-                        !plugin              ? "NULL"
-                        : !len               ? "empty"
-                        : len > TKS_NAME_MAX ? "longer than 255 bytes"
-                                             : "not UTF-8");
+    size_t len;
+    status = tks_plugin_name(plugin, &len);
+    if (status)
+        return status;
     return store->backend->state_open(store, plugin, len, state);
 }
 

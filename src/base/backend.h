@@ -68,6 +68,8 @@ struct tks_writing {
 
 struct tks_backend {
     const char *scheme;
+    /* Whether name and parameters are right, nothing touched; NULL: only opening can tell. */
+    int (*uri_check)(const struct tks_uri *uri);
     int (*store_open)(const struct tks_uri *uri, const struct tks_options *options,
                       tks_store **store);
     void (*store_close)(tks_store *store);

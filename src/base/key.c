@@ -16,6 +16,18 @@ int tks_bad_key(const char *key, size_t len)
     return tks_fail(TKS_INVALID, "the key is not UTF-8 or has a NUL byte");
 }
 
+int tks_plugin_name(const char *plugin, size_t *len)
+{
+    *len = plugin ? strnlen(plugin, TKS_NAME_MAX + 1) : 0;
+    if (plugin && tks_name_valid(plugin, *len))
+        return TKS_OK;
+    return tks_fail(TKS_INVALID, "the plugin name is %s",
+                    !plugin               ? "NULL"
+                    : !*len               ? "empty"
+                    : *len > TKS_NAME_MAX ? "longer than 255 bytes"
+                                          : "not UTF-8");
+}
+
 static struct tks_prepared *prepared_of(tks_key *key)
 {
     return (struct tks_prepared *)(void *)key;

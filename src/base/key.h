@@ -20,6 +20,9 @@ _Static_assert(sizeof(struct tks_prepared) <= sizeof(tks_key), "a prepared key f
 /** Why @p key cannot be a key: always TKS_INVALID, with a sentence. */
 int tks_bad_key(const char *key, size_t len);
 
+/** Check a plugin's name and measure it. TKS_OK, or TKS_INVALID with a sentence. */
+int tks_plugin_name(const char *plugin, size_t *len);
+
 /** Prepare a key for the state of @p owner. TKS_OK or TKS_INVALID. */
 int tks_key_fill(const struct tks_owner *owner, const char *key, size_t len, tks_key *prepared);
 

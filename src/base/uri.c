@@ -7,16 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* At most 100. */
+static size_t span_before(const char *text, const char *ends)
+{
+    size_t len = strcspn(text, ends);
+    return len > 100 ? 100 : len;
+}
+
 int tks_uri_split(const char *text, struct tks_uri *uri)
 {
     const char *colon = strstr(text, "://");
     size_t scheme_len = colon ? (size_t)(colon - text) : 0;
-    if (!scheme_len || scheme_len >= sizeof(uri->scheme)) {
-        /* What follows a ':' may be a password. */
-        const int shown = (int)strcspn(text, ":");
-        return tks_fail(TKS_INVALID, "not a store URI (scheme://…): \"%.*s%s\"",
-                        shown < 100 ? shown : 100, text, text[shown] ? ":…" : "");
-    }
+    if (!scheme_len || scheme_len >= sizeof(uri->scheme))
+        /* Not what may follow a mistyped scheme: it could be a password. */
+        return tks_fail(TKS_INVALID, "not a store URI (scheme://…): \"%.*s\"",
+                        (int)span_before(text, ":/?@"), text);
     uri->text = text;
     memcpy(uri->scheme, text, scheme_len);
     uri->scheme[scheme_len] = 0;

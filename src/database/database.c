@@ -47,6 +47,13 @@ static int find_driver(const char *name, const struct tks_driver **driver)
     return tks_fail(TKS_UNSUPPORTED, "no database is called %s://", name);
 }
 
+static int database_uri_check(const struct tks_uri *uri)
+{
+    const struct tks_driver *driver;
+    int status = find_driver(uri->scheme, &driver);
+    return status || !driver->check_uri ? status : driver->check_uri(uri);
+}
+
 /* ---- Stores -------------------------------------------------------------------------------- */
 
 static int connect_store(struct database_store *store, const struct tks_uri *uri,
@@ -190,13 +197,14 @@ int tks_database_value(const struct tks_row_name *name, const struct tks_row *ro
 #define DATABASE_BACKEND(scheme_name)                                                              \
     {                                                                                              \
         .scheme = scheme_name, .store_open = database_open, .store_close = database_close,         \
-        .store_destroy = database_destroy, .store_stats = tks_database_stats,                      \
-        .store_checkpoint = database_checkpoint, .store_sweep = tks_database_sweep,                \
-        .store_check = tks_database_check, .store_plugins = tks_database_plugins,                  \
-        .store_export = tks_database_export, .state_open = database_state_open,                    \
-        .state_close = database_state_close, .get = tks_database_get, .get_k = tks_database_get_k, \
-        .read = tks_database_read, .has = tks_database_has, .set = tks_database_set,               \
-        .write = tks_database_write, .borrow = tks_database_borrow, .keys = tks_database_keys,     \
+        .uri_check = database_uri_check, .store_destroy = database_destroy,                        \
+        .store_stats = tks_database_stats, .store_checkpoint = database_checkpoint,                \
+        .store_sweep = tks_database_sweep, .store_check = tks_database_check,                      \
+        .store_plugins = tks_database_plugins, .store_export = tks_database_export,                \
+        .state_open = database_state_open, .state_close = database_state_close,                    \
+        .get = tks_database_get, .get_k = tks_database_get_k, .read = tks_database_read,           \
+        .has = tks_database_has, .set = tks_database_set, .write = tks_database_write,             \
+        .borrow = tks_database_borrow, .keys = tks_database_keys,                                  \
         .key_prepare = tks_database_key_prepare, .tick_begin = tks_database_tick_begin,            \
         .tick_end = tks_database_tick_end,                                                         \
     }

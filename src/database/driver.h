@@ -64,6 +64,8 @@ struct tks_driver {
      */
     int (*open)(const struct tks_uri *uri, const struct tks_options *options,
                 struct tks_database **database);
+    /** What open() would say about the text of the URI alone. NULL: the driver does not tell. */
+    int (*check_uri)(const struct tks_uri *uri);
     /** After the last disconnect. */
     void (*close)(struct tks_database *database);
 

@@ -268,6 +268,12 @@ static int parse_uri(const struct tks_uri *uri, struct tks_database *database)
     return parse_parameters(uri->query, database);
 }
 
+static int sqlite_check_uri(const struct tks_uri *uri)
+{
+    struct tks_database parsed;
+    return parse_uri(uri, &parsed);
+}
+
 static int find_or_make_file(const struct tks_database *database, bool existing)
 {
     struct stat file;
@@ -322,6 +328,7 @@ static void sqlite_close(struct tks_database *database)
 
 const struct tks_driver tks_sqlite_driver = {
     .open = sqlite_open,
+    .check_uri = sqlite_check_uri,
     .close = sqlite_close,
     .connect = sqlite_connect,
     .disconnect = sqlite_disconnect,

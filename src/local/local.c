@@ -31,6 +31,12 @@ static int parse_uri(const struct tks_uri *uri, uint64_t *sweep_ms)
     }
 }
 
+static int local_uri_check(const struct tks_uri *uri)
+{
+    uint64_t sweep_ms;
+    return parse_uri(uri, &sweep_ms);
+}
+
 /* ---- Stores -------------------------------------------------------------------------------- */
 
 static void init_condition(pthread_cond_t *condition)
@@ -102,8 +108,7 @@ static void local_store_close(tks_store *store)
 
 static int local_store_destroy(const struct tks_uri *uri)
 {
-    uint64_t sweep_ms;
-    int status = parse_uri(uri, &sweep_ms);
+    int status = local_uri_check(uri);
     return status ? status
                   : tks_fail(TKS_UNSUPPORTED, "memory:// is gone when it is closed: there is "
                                               "nothing to remove");
@@ -237,6 +242,7 @@ static int local_tick_end(tks_state *base)
 
 const struct tks_backend tks_local_backend = {
     .scheme = "memory",
+    .uri_check = local_uri_check,
     .store_open = local_store_open,
     .store_close = local_store_close,
     .store_destroy = local_store_destroy,

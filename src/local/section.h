@@ -25,6 +25,14 @@
 #include <urcu/urcu-memb.h>
 #include <urcu/rculfhash.h>
 
+#ifdef TKS_THREAD_SANITIZER
+/* The functions instead of the inlined ones: TSan does not understand liburcu's atomics. */
+#undef urcu_memb_read_lock
+#undef urcu_memb_read_unlock
+extern void urcu_memb_read_lock(void);
+extern void urcu_memb_read_unlock(void);
+#endif
+
 /** Let the calling thread open sections; once for each tks_section_quit(). A public status. */
 int tks_section_join(void);
 void tks_section_quit(void);
@@ -54,7 +62,7 @@ static inline void local_enter(void)
 static inline void local_leave(void)
 {
 #ifdef TKS_THREAD_SANITIZER
-    fence_full(); /* TSan does not see into liburcu; pairs with the one in tks_section_wait() */
+    fence_full(); /* for TSan, with the one in tks_section_wait(): what liburcu orders */
 #endif
     urcu_memb_read_unlock();
 }

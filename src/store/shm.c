@@ -167,6 +167,12 @@ static int parse_uri(const struct tks_uri *text, struct shm_uri *uri)
     }
 }
 
+static int shm_uri_check(const struct tks_uri *text)
+{
+    struct shm_uri uri;
+    return parse_uri(text, &uri);
+}
+
 /* ---- Attaching ----------------------------------------------------------------------------- */
 
 /*
@@ -457,6 +463,7 @@ static int shm_checkpoint(tks_store *store)
 
 const struct tks_backend tks_shm_backend = {
     .scheme = "shm",
+    .uri_check = shm_uri_check,
     .store_open = shm_store_open,
     .store_close = shm_store_close,
     .store_destroy = shm_store_destroy,

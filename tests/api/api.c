@@ -309,6 +309,19 @@ void api_need(int status)
     CHECK_OK(status);
 }
 
+void api_need_borrow(struct api *f)
+{
+    const void *value;
+    int status;
+
+    CHECK_OK(tks_set(f->state, "probe", "", 0));
+    CHECK_OK(tks_tick_begin(f->state));
+    status = tks_borrow(f->state, "probe", &value, NULL);
+    CHECK_OK(tks_tick_end(f->state));
+    CHECK_OK(tks_delete(f->state, "probe"));
+    api_need(status);
+}
+
 void api_need_sharing(struct api *f)
 {
     tks_store *store;

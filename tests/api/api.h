@@ -84,6 +84,8 @@ void api_replace_store(struct api *f, const char *query);
 
 /** Skip the test when the backend says TKS_UNSUPPORTED. */
 void api_need(int status);
+/** Skip the test when the backend has no tks_borrow(). Before anything is allocated or opened. */
+void api_need_borrow(struct api *f);
 /** Skip the test when two stores opened by one URI do not share their content. */
 void api_need_sharing(struct api *f);
 

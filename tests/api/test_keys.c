@@ -277,7 +277,7 @@ static int borrow_it(void *arg, const char *key, size_t key_len)
     int number = number_of(key, key_len);
 
     note(walk, key, key_len);
-    api_need(tks_borrow(walk->f->state, key, &value, &len));
+    CHECK_OK(tks_borrow(walk->f->state, key, &value, &len));
     CHECK(len == sizeof(number) && memcmp(value, &number, len) == 0);
     return 0;
 }
@@ -285,8 +285,10 @@ static int borrow_it(void *arg, const char *key, size_t key_len)
 static void the_visitor_may_borrow_in_a_tick(void **fixture)
 {
     struct api *f = *fixture;
-    struct walk walk = start(f, TKS_BORROW_MAX);
+    struct walk walk;
 
+    api_need_borrow(f);
+    walk = start(f, TKS_BORROW_MAX);
     CHECK_OK(tks_tick_begin(f->state));
     CHECK_OK(tks_keys(f->state, borrow_it, &walk));
     CHECK_OK(tks_tick_end(f->state));

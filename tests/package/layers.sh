@@ -4,7 +4,7 @@
 # usage: layers.sh SOURCE_ROOT
 set -eu
 
-layers='base json segment memory table recovery checkpoint store local database api'
+layers='base json segment memory table recovery checkpoint store local database api factory'
 src=$1/src
 failed=0
 
