@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* LMDB on a disk with its default flags: mdb_txn_commit() returns when the data is synced. */
-#include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common.h"
+#include "lmdb_value.h"
 #include "durable.h"
 
 #define MAP_BYTES ((size_t)4 << 30)
@@ -52,17 +52,6 @@ static int lmdb_begin(void *handle)
     struct lmdb *lmdb = handle;
 
     return mdb_txn_begin(lmdb->env, NULL, 0, &lmdb->txn);
-}
-
-static MDB_val lmdb_bytes(const void *bytes, size_t len)
-{
-    /* LMDB's one struct is for input and output; it writes to neither of our inputs. */
-    union {
-        const void *in;
-        void *out;
-    } pointer = {bytes};
-
-    return (MDB_val){len, pointer.out};
 }
 
 static int lmdb_put(void *handle, const char *key, const void *value, size_t len)

@@ -3,12 +3,12 @@
  * LMDB on tmpfs, NOSYNC and WRITEMAP: a reader is a renewed read transaction, a write a transaction
  * of its own, since it is to be visible to everybody when its call returns.
  */
-#include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common.h"
+#include "lmdb_value.h"
 #include "peer.h"
 
 /* Sparse, and needed: while a reader sits in a transaction, no page is used again. */
@@ -67,17 +67,6 @@ static void lmdb_close(void *handle)
     mdb_txn_abort(lmdb->reader);
     mdb_env_close(lmdb->env);
     free(lmdb);
-}
-
-static MDB_val lmdb_bytes(const void *bytes, size_t len)
-{
-    /* LMDB's one struct is for input and output; it writes to neither of our inputs. */
-    union {
-        const void *in;
-        void *out;
-    } pointer = {bytes};
-
-    return (MDB_val){len, pointer.out};
 }
 
 static int lmdb_get_in(struct lmdb *lmdb, MDB_txn *txn, const char *key, void *buf, size_t cap,

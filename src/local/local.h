@@ -5,7 +5,7 @@
  * Every plugin has a table of its own (cds_lfht) of immutable entries. Readers look up in an RCU
  * section and wait for nobody; a tick is one section, so what it borrows stays. Writers take the
  * store's lock for the time of one change: that makes versions, counters and set_if exact, and what
- * is collected under the lock a state that existed (keys, export). Nobody waits for a grace period
+ * an export collects under the lock a state that existed. Nobody waits for a grace period
  * but the store's keeper thread, and it holds no lock then; so a tick may write, and be as long as
  * it likes: what was unlinked meanwhile stays.
  */
@@ -29,6 +29,7 @@ struct local_entry {
     uint32_t type;
     _Alignas(16) char bytes[]; /* the value, then the key and a NUL */
 };
+_Static_assert(!offsetof(struct local_entry, node), "a node is its entry");
 
 /* A plugin seen once stays as long as its store. */
 struct local_plugin {

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Four heads per key, two, one. */
@@ -186,11 +187,20 @@ static bool file_changed(const struct tks_file_ops *ops, const char *path, int f
            now.device != then.device || now.bytes != tks_loaded_info(loaded)->file_bytes;
 }
 
-/* 0 or an errno. A name that exists is of this very millisecond: a racing creator's, of the same
- * file. */
+/* 0 or an errno. A name that exists is an earlier creator's, of the same file. */
 static int link_as(const char *path, const char *other)
 {
     return link(path, other) && errno != EEXIST ? errno : 0;
+}
+
+/* When the file was last written, ms: part of the other name, so that it gets one however often it
+ * is opened. */
+static long long written_ms(const struct filling *filling)
+{
+    struct stat file;
+    if (stat(filling->restore->path, &file))
+        return (long long)filling->now_ms;
+    return (long long)file.st_mtim.tv_sec * 1000 + file.st_mtim.tv_nsec / 1000000;
 }
 
 /*
@@ -200,12 +210,11 @@ static int link_as(const char *path, const char *other)
 static void keep_evidence(const struct filling *filling, char *text, size_t room)
 {
     char kept[PATH_MAX], reason[96];
-    int bytes = snprintf(kept, sizeof(kept), "%s.damaged-%lld", filling->restore->path,
-                         (long long)filling->now_ms);
+    const long long written = written_ms(filling);
+    int bytes = snprintf(kept, sizeof(kept), "%s.damaged-%lld", filling->restore->path, written);
     int error = bytes < PATH_MAX ? link_as(filling->restore->path, kept) : ENAMETOOLONG;
     if (!error)
-        snprintf(text, room, "the file is kept with .damaged-%lld after its name",
-                 (long long)filling->now_ms);
+        snprintf(text, room, "the file is kept with .damaged-%lld after its name", written);
     else
         snprintf(text, room, "the damaged file could not be kept: %s",
                  strerror_r(error, reason, sizeof(reason)));

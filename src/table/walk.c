@@ -103,48 +103,93 @@ static void step_on(struct tks_walk *walk, unsigned level)
 }
 
 /*
- * A walk in hash order meets blocks in no order of their addresses: without these hints it waits
- * for memory at every entry, which is most of the time a full image takes. Heads of a piece are
- * neighbours, so what comes next is known; members of a vector are when the vector has arrived.
- * What is read here may be of a block that is gone by now, and decides nothing.
+ * A walk in hash order meets blocks in no order of their addresses, and waits for memory at every
+ * one of them, which is most of the time a full image takes. So it reads a word of each block of a
+ * group of neighbouring heads first: loads that do not depend on each other wait together. Loads,
+ * not prefetches: most of the wait is for address translation, and a prefetch that would need
+ * some is dropped here (measured: a full image of 1 M keys takes 345 ms without any of this or with
+ * prefetches, 230 ms with loads). What is read may be of a block that is gone, and decides nothing.
  */
-#define AHEAD_BLOCK 64u
-#define AHEAD_MEMBERS 32u
+#define GROUP_HEADS 64u
 
-static void prefetch_block(const struct tks_segment *segment, uint64_t word)
+static uint64_t touch_block(const struct tks_segment *segment, uint64_t word)
 {
     const uint64_t granule = head_granule(word);
-    if (!granule_in_range(segment, granule, 2 * GRANULE_BYTES))
-        return;
-    __builtin_prefetch(granule_words(segment, granule));
+    if (!head_names_block(word) || !granule_in_range(segment, granule, 2 * GRANULE_BYTES))
+        return 0;
     __builtin_prefetch(granule_words(segment, granule + 1));
+    return load_relaxed(granule_words(segment, granule));
 }
 
-static void prefetch_members(const struct tks_segment *segment, uint64_t word)
+static uint64_t touch_members(const struct tks_segment *segment, uint64_t word)
 {
     const uint64_t granule = head_granule(word);
     if (head_kind(word) != HEAD_VECTOR || !granule_in_range(segment, granule, GRANULE_BYTES))
-        return;
+        return 0;
     const uint64_t *vector = granule_words(segment, granule);
     const uint64_t room = GRANULE_BYTES / 8 - VECTOR_MEMBERS; /* of its first line */
     const uint64_t count = load_relaxed(vector + VECTOR_COUNT);
+    uint64_t sum = 0;
     for (uint64_t i = 0; i < count && i < room; i++)
-        prefetch_block(segment, load_relaxed(vector + VECTOR_MEMBERS + i));
+        sum += touch_block(segment, load_relaxed(vector + VECTOR_MEMBERS + i));
+    return sum;
 }
 
-static void prefetch_ahead(const struct tks_walk *walk, const struct tks_place *place)
+/* The heads from @p place on that the walk comes to next, without leaving the piece or the group.
+ */
+static uint64_t heads_ahead(const struct tks_walk *walk, const struct tks_place *place,
+                            uint64_t here)
+{
+    const uint64_t heads = piece_heads(place->level);
+    const uint64_t in_group = GROUP_HEADS - here % GROUP_HEADS;
+    const uint64_t in_piece = heads - here;
+    const uint64_t ahead = in_group < in_piece ? in_group : in_piece;
+    if (!walk->last)
+        return ahead;
+    const uint64_t wanted = ((walk->last - walk->position) >> (64 - level_bits(place->level))) + 1;
+    return ahead < wanted ? ahead : wanted;
+}
+
+static void touch_ahead(struct tks_walk *walk, const struct tks_place *place)
 {
     const struct tks_segment *segment = walk->member->segment;
     const uint64_t *first =
         place->piece ? granule_words(segment, place->piece) : walk->plugin->heads;
-    const uint64_t next = (uint64_t)(place->head - first) + AHEAD_BLOCK;
-    if (next >= piece_heads(place->level) ||
-        (place->piece && !granule_in_range(segment, place->piece, (next + 1) * 8)))
+    const uint64_t here = (uint64_t)(place->head - first);
+    const uint64_t ahead = heads_ahead(walk, place, here);
+    if (walk->position <= walk->touched ||
+        (place->piece && !granule_in_range(segment, place->piece, (here + ahead) * 8)))
         return;
-    const uint64_t word = load_relaxed(first + next);
-    if (head_names_block(word))
-        prefetch_block(segment, word);
-    prefetch_members(segment, load_relaxed(first + next - AHEAD_BLOCK + AHEAD_MEMBERS));
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < ahead; i++)
+        sum += touch_block(segment, load_relaxed(place->head + i));
+    for (uint64_t i = 0; i < ahead; i++)
+        sum += touch_members(segment, load_relaxed(place->head + i));
+    __asm__ volatile("" ::"r"(sum)); /* the loads are what it is for */
+    walk->touched = walk->position + (ahead << (64 - level_bits(place->level))) - 1;
+}
+
+/* What the walk sees of a bucket that reads *word. */
+static int see_bucket(const struct tks_walk *walk, const struct tks_place *place, uint64_t *word)
+{
+    const struct tks_segment *segment = walk->member->segment;
+    const uint64_t now = *word;
+    bool settled;
+    if (walk->snapshot) {
+        enum tks_resolved resolved =
+            tks_snapshot_resolve(segment, now, walk->snapshot->stamp, word);
+        if (resolved == RESOLVED_LOST)
+            return WALK_LOST;
+        if (resolved == RESOLVED_NOTHING)
+            *word = 0;
+        settled = resolved != RESOLVED_UNSETTLED;
+    } else {
+        settled = word_settled(segment, now);
+    }
+    if (settled)
+        return STEP_DONE;
+    tks_settle_bucket(walk->member, walk->plugin, place, now, walk->position);
+    return STEP_AGAIN;
 }
 
 /* Copy one bucket as the walk sees it. Inside a section; STEP_DONE moves the walk on. */
@@ -155,25 +200,13 @@ static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch, size_t *n
     struct tks_place place;
     uint64_t word;
     size_t used = batch->used;
-    int status = STEP_DONE;
-    if (!index_find(segment, walk->plugin, walk->position, &place, &word)) {
-        status = TKS_CORRUPT;
-    } else if (walk->snapshot) {
-        prefetch_ahead(walk, &place);
-        uint64_t now = word;
-        enum tks_resolved resolved =
-            tks_snapshot_resolve(segment, now, walk->snapshot->stamp, &word);
-        if (resolved == RESOLVED_UNSETTLED) {
-            tks_settle_bucket(member, walk->plugin, &place, now, walk->position);
-            return STEP_AGAIN;
-        }
-        if (resolved == RESOLVED_NOTHING)
-            word = 0;
-        status = resolved == RESOLVED_LOST ? WALK_LOST : STEP_DONE;
-    } else if (!word_settled(segment, word)) {
-        tks_settle_bucket(member, walk->plugin, &place, word, walk->position);
-        return STEP_AGAIN;
+    int status = TKS_CORRUPT;
+    if (index_find(segment, walk->plugin, walk->position, &place, &word)) {
+        touch_ahead(walk, &place);
+        status = see_bucket(walk, &place, &word);
     }
+    if (status == STEP_AGAIN)
+        return status;
     if (status == STEP_DONE)
         status = copy_word(walk, batch, word, need);
     tks_point(POINT_WALK_COPIED);

@@ -354,6 +354,8 @@ const struct tks_file_ops __wrap_tks_file_system = {
 void tks_point_reached(enum tks_point point)
 {
     static uint64_t random;
+    if (seam.settles && point == POINT_SETTLE_BEFORE && !--seam.settles)
+        raise(SIGSTOP);
     if (seam.linger && point == POINT_SETTLE_BEFORE && !dice(&random, seam.linger))
         pause_us((unsigned)dice(&random, 4000));
     if (point >= POINT_SNAPSHOT_FREE && point <= POINT_WALK_SECTION_ENDED &&

@@ -83,7 +83,8 @@ struct seam {
     int fail;                     /* -errno for operations of kinds in fail_kinds */
     unsigned fail_kinds;
     uint64_t failed, fail_limit; /* limit 0: none */
-    unsigned linger; /* tiny build: one in so many waits between the era and the mark it raises */
+    unsigned settles; /* tiny build: stops itself at this settling of a stamp, 0: never */
+    unsigned linger;  /* tiny build: one in so many waits between the era and the mark it raises */
 };
 extern struct seam seam; /* this process's */
 extern const struct tks_file_ops __real_tks_file_system;

@@ -6,6 +6,8 @@
  */
 #include "host_support.h"
 
+#include "base/hash.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -76,6 +78,21 @@ static void await_word(const uint64_t *word, uint64_t at_least)
 {
     for (double until = seconds() + 20; load_acquire(word) < at_least; pause_us(500))
         NEED(seconds() < until);
+}
+
+/* A place with a store of its file in it, and a state. */
+static tks_state *stage(struct place *place, const char *query, tks_store **store)
+{
+    place_make(place, query);
+    *store = open_store(place);
+    return open_state(*store, "plugin");
+}
+
+static void strike(struct place *place, tks_store *store, tks_state *state)
+{
+    tks_state_close(state);
+    tks_store_close(store);
+    place_drop(place, true);
 }
 
 /* ---- 1: the barrier ------------------------------------------------------------------------ */
@@ -170,9 +187,8 @@ static void a_barrier_with_nothing_to_write_makes_no_cut(void **unused)
 {
     struct place place;
     (void)unused;
-    place_make(&place, "size=8M&interval_ms=86400000");
-    tks_store *store = open_store(&place);
-    tks_state *state = open_state(store, "plugin");
+    tks_store *store;
+    tks_state *state = stage(&place, "size=8M&interval_ms=86400000", &store);
     NEED_OK(tks_set(state, "key", "value", 5));
     for (unsigned i = 0; i < 3; i++)
         NEED_OK(tks_store_checkpoint(store));
@@ -184,26 +200,21 @@ static void a_barrier_with_nothing_to_write_makes_no_cut(void **unused)
     NEED_OK(tks_store_checkpoint(store));
     NEED(flushes(store) == cuts + 1);
     need_same(store, &place);
-    tks_state_close(state);
-    tks_store_close(store);
-    place_drop(&place, true);
+    strike(&place, store, state);
 }
 
 static void without_asking_it_is_written_after_the_interval(void **unused)
 {
     struct place place;
     (void)unused;
-    place_make(&place, "size=8M&interval_ms=20");
-    tks_store *store = open_store(&place);
-    tks_state *state = open_state(store, "plugin");
+    tks_store *store;
+    tks_state *state = stage(&place, "size=8M&interval_ms=20", &store);
     for (unsigned i = 0; i < 10; i++) {
         const uint64_t cuts = flushes(store);
         NEED_OK(tks_set_i64(state, "key", i));
         await_word(&header_of_store(store)->flushes, cuts + 1);
     }
-    tks_state_close(state);
-    tks_store_close(store);
-    place_drop(&place, true);
+    strike(&place, store, state);
 }
 
 static void without_checkpoint_it_is_unsupported(void **unused)
@@ -453,7 +464,75 @@ static void cuts_under_load_are_states_that_existed(void **unused)
     run_load(16, 32, 0);
 }
 
-/* Between the era it read and the mark it raises a writer is stopped over a whole cut. */
+struct settler {
+    char uri[128]; /* without the checkpoint: it is no host */
+    const char *key;
+};
+
+static int stop_before_settling(void *arg)
+{
+    const struct settler *settler = arg;
+    tks_store *store;
+    NEED_OK(tks_store_open(settler->uri, NULL, &store));
+    tks_state *state = open_state(store, "plugin");
+    seam.settles = 1;
+    NEED_OK(tks_set(state, settler->key, "late", 4));
+    NEED(!seam.settles);
+    tks_state_close(state);
+    tks_store_close(store);
+    return 0;
+}
+
+/* Far from @p key in the order of hashes: no mark stands for both. */
+static const char *far_from(const char *key)
+{
+    const uint64_t half = hash_of(key, strlen(key)) >> 63;
+    return half == hash_of("other", 5) >> 63 ? "third" : "other";
+}
+
+/* Between the era it read and the mark it raises a writer is stopped over a whole cut. What it
+ * wrote is in the cut, or in the next. */
+static void a_settler_stopped_over_a_cut_is_not_missed(void **unused)
+{
+    static const char *const keys[] = {"there", "absent"};
+    struct place place;
+    struct settler settler;
+    int status;
+    (void)unused;
+    NEED(hash_of("other", 5) >> 63 != hash_of("third", 5) >> 63);
+#ifndef TKS_TEST_TINY
+    skip();
+#endif
+    for (unsigned i = 0; i < 2; i++) {
+        tks_store *store;
+        tks_state *state = stage(&place, "size=8M&interval_ms=86400000", &store);
+        snprintf(settler.uri, sizeof(settler.uri), "shm://%s", place.name);
+        settler.key = keys[i];
+        for (unsigned k = 0; k < 400; k++) {
+            char key[16];
+            snprintf(key, sizeof(key), "k%u", k);
+            NEED_OK(tks_set(state, key, "value", 5));
+        }
+        const char *other = far_from(settler.key);
+        NEED_OK(tks_set(state, "there", "value", 5));
+        NEED_OK(tks_set(state, other, "value", 5));
+        NEED_OK(tks_store_checkpoint(store));
+        pid_t child = start(stop_before_settling, &settler);
+        NEED(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
+        for (unsigned cut = 0; cut < 2; cut++) {
+            NEED_OK(tks_set(state, other, "again", 5));
+            NEED_OK(tks_store_checkpoint(store));
+        }
+        NEED(!kill(child, SIGCONT));
+        finish(child);
+        NEED_OK(tks_set(state, other, "last", 4));
+        NEED_OK(tks_store_checkpoint(store));
+        need_same(store, &place);
+        strike(&place, store, state);
+    }
+}
+
+/* The same with many writers, where it happens. */
 static void a_late_mark_is_not_missed(void **unused)
 {
     (void)unused;
@@ -483,9 +562,8 @@ static void a_snapshot_of_somebody_else_is_waited_for(void **unused)
     struct place place;
     pthread_t thread;
     (void)unused;
-    place_make(&place, "size=8M&interval_ms=86400000");
-    tks_store *store = open_store(&place);
-    tks_state *state = open_state(store, "plugin");
+    tks_store *store;
+    tks_state *state = stage(&place, "size=8M&interval_ms=86400000", &store);
     NEED_OK(tks_store_checkpoint(store));
     struct header *header = header_of_store(store);
     struct holder holder = {header, snapshot_word(SNAPSHOT_ACTIVE, 0, load_ordered(&header->epoch),
@@ -497,9 +575,7 @@ static void a_snapshot_of_somebody_else_is_waited_for(void **unused)
     pthread_join(thread, NULL);
     NEED(flush_errors(store) == 0);
     need_same(store, &place);
-    tks_state_close(state);
-    tks_store_close(store);
-    place_drop(&place, true);
+    strike(&place, store, state);
 }
 
 /* ---- 5: failures --------------------------------------------------------------------------- */
@@ -589,9 +665,8 @@ static void the_file_becomes_a_folder(void **unused)
 {
     struct place place;
     (void)unused;
-    place_make(&place, "size=8M&interval_ms=86400000");
-    tks_store *store = open_store(&place);
-    tks_state *state = open_state(store, "plugin");
+    tks_store *store;
+    tks_state *state = stage(&place, "size=8M&interval_ms=86400000", &store);
     NEED_OK(tks_set(state, "key", "value", 5));
     NEED_OK(tks_store_checkpoint(store));
     NEED(!unlink(place.path) && !mkdir(place.path, 0700));
@@ -601,18 +676,15 @@ static void the_file_becomes_a_folder(void **unused)
     NEED(!rmdir(place.path));
     NEED_OK(tks_store_checkpoint(store));
     need_same(store, &place);
-    tks_state_close(state);
-    tks_store_close(store);
-    place_drop(&place, true);
+    strike(&place, store, state);
 }
 
 static void the_folder_goes_and_comes(void **unused)
 {
     struct place place;
     (void)unused;
-    place_make(&place, "size=8M&interval_ms=86400000");
-    tks_store *store = open_store(&place);
-    tks_state *state = open_state(store, "plugin");
+    tks_store *store;
+    tks_state *state = stage(&place, "size=8M&interval_ms=86400000", &store);
     NEED_OK(tks_set(state, "key", "value", 5));
     NEED_OK(tks_store_checkpoint(store));
     char aside[128];
@@ -624,9 +696,7 @@ static void the_folder_goes_and_comes(void **unused)
     NEED(!rename(aside, place.folder));
     NEED_OK(tks_store_checkpoint(store));
     need_same(store, &place);
-    tks_state_close(state);
-    tks_store_close(store);
-    place_drop(&place, true);
+    strike(&place, store, state);
 }
 
 /* The file itself, and a path that never can be one. */
@@ -741,9 +811,8 @@ static void a_file_stays_small(void **unused)
     struct place place;
     char key[16];
     (void)unused;
-    place_make(&place, "size=64M&interval_ms=20");
-    tks_store *store = open_store(&place);
-    tks_state *state = open_state(store, "plugin");
+    tks_store *store;
+    tks_state *state = stage(&place, "size=64M&interval_ms=20", &store);
     uint64_t random = test_seed();
     change_sizes(store, state, &place, 4000, 200);
     for (unsigned i = 0; i < 300; i++) {
@@ -773,9 +842,7 @@ static void a_file_stays_small(void **unused)
     }
     NEED_OK(tks_store_checkpoint(store));
     need_same(store, &place);
-    tks_state_close(state);
-    tks_store_close(store);
-    place_drop(&place, true);
+    strike(&place, store, state);
 }
 
 /* ---- 8: the end ---------------------------------------------------------------------------- */
@@ -891,6 +958,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(without_checkpoint_it_is_unsupported, setup),
         cmocka_unit_test_setup(increments_are_what_changed, setup),
         cmocka_unit_test_setup(cuts_under_load_are_states_that_existed, setup),
+        cmocka_unit_test_setup(a_settler_stopped_over_a_cut_is_not_missed, setup),
         cmocka_unit_test_setup(a_late_mark_is_not_missed, setup),
         cmocka_unit_test_setup(a_snapshot_of_somebody_else_is_waited_for, setup),
         cmocka_unit_test_setup(disk_errors_are_told_and_survived, setup),

@@ -823,6 +823,29 @@ static void a_lost_cut_is_a_warning_and_the_file_is_kept(void **state)
     drop(&second);
 }
 
+static void a_damaged_file_that_nobody_replaces_is_kept_once(void **state)
+{
+    (void)state;
+    const struct tks_options passive = {.size = sizeof(passive), .flags = TKS_OPEN_PASSIVE};
+    struct sample first = sample_of("p", 100, 30), second = sample_of("p", 50, 20);
+    char uri[256];
+    write_two_cuts(&first, &second);
+    struct content content = read_all();
+    content.bytes[content.len - 100] ^= 4;
+    write_all(content.bytes, content.len);
+    snprintf(uri, sizeof(uri), "shm://%s?size=1M&checkpoint=%s", name, path);
+    for (unsigned i = 0; i < 3; i++) {
+        tks_store *store;
+        assert_int_equal(tks_store_open(uri, &passive, &store), TKS_OK);
+        assert_int_equal(segment_of(store)->header->restored_damaged, 1);
+        assert_int_equal(files_like(".damaged-*", NULL), 1);
+        end_store(store);
+    }
+    free(content.bytes);
+    drop(&first);
+    drop(&second);
+}
+
 static void the_tail_of_a_crash_is_no_damage(void **state)
 {
     (void)state;
@@ -1171,6 +1194,7 @@ int main(void)
         RESTORE_TEST(a_file_that_cannot_be_loaded_is_refused),
         RESTORE_TEST(what_is_no_file_is_refused),
         RESTORE_TEST(a_lost_cut_is_a_warning_and_the_file_is_kept),
+        RESTORE_TEST(a_damaged_file_that_nobody_replaces_is_kept_once),
         RESTORE_TEST(the_tail_of_a_crash_is_no_damage),
         RESTORE_TEST(a_damaged_file_that_cannot_be_kept_is_no_failure),
         RESTORE_TEST(what_does_not_fit_is_refused),

@@ -228,6 +228,44 @@ static void no_value_is_torn(void **fixture)
     run_crew(*fixture, write_whole_values, read_whole_values);
 }
 
+enum { SHORT_LIVED = 40 };
+
+/* Reads keys, which purges those that have expired. */
+static void purge(tks_state *state, int index, struct crew *crew)
+{
+    char key[16];
+
+    (void)crew;
+    for (int i = 0; i < ROUNDS * 4; i++) {
+        snprintf(key, sizeof(key), "k%d", (i + index * 10) % SHORT_LIVED);
+        CHECK(tks_has(state, key) >= 0);
+    }
+}
+
+/* Puts lasting values in the place of those that expire about now. */
+static void replace_what_expires(struct api *f)
+{
+    char key[16];
+
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < SHORT_LIVED; i++) {
+            snprintf(key, sizeof(key), "k%d", i);
+            if (pass == 0) {
+                CHECK_OK(tks_set_with_ttl(f->state, key, "", 0, 1));
+            } else {
+                CHECK_OK(tks_set(f->state, key, key, strlen(key)));
+                sched_yield(); /* time for a purge that was late */
+                CHECK_TEXT(f->state, key, key);
+            }
+        }
+    }
+}
+
+static void a_purge_takes_no_newer_value(void **fixture)
+{
+    run_crew(*fixture, purge, replace_what_expires);
+}
+
 static void count_by_set_if(tks_state *state, int index, struct crew *crew)
 {
     (void)index;
@@ -592,6 +630,7 @@ int main(void)
         API_TEST(sweep_ms_drops_what_nobody_reads),
         API_TEST(stats_count_bytes),
         API_TEST(no_value_is_torn),
+        API_TEST(a_purge_takes_no_newer_value),
         API_TEST(no_update_is_lost),
         API_TEST(a_walk_shows_each_lasting_key_once),
         API_TEST(an_export_is_of_one_instant),
