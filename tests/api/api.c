@@ -204,6 +204,9 @@ static void wipe(tks_store *store)
 
     if (status != TKS_UNSUPPORTED)
         CHECK_OK(status);
+    status = tks_store_sweep(store, NULL); /* what has expired is in no walk */
+    if (status != TKS_UNSUPPORTED)
+        CHECK_OK(status);
 }
 
 static void audit(tks_store *store)
@@ -256,6 +259,8 @@ static void destroy(const char *uri)
 void api_dispose(tks_store *store, const char *uri)
 {
     audit(store);
+    if (strstr(uri_pattern(), "%p") == NULL)
+        wipe(store); /* it is the next one, too */
     tks_store_close(store);
     destroy(uri);
 }
