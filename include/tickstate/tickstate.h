@@ -176,6 +176,14 @@ TKS_API const char *tks_version(void);
  *   and then open once with `mirror_take=1`, which deletes mirrored rows that this store does not have.
  * - `snapshot_cpu=` CPU for this process's background threads: off the plugins' cores (default: where the opener may run).
  *
+ * `sqlite:///FOLDER/FILE`: table `plugin_state` in an SQLite database, which is made (file mode 0600) or completed when need be.
+ * The full path of the file, %XX decoded. Each state is a connection; several processes may use one file, in WAL
+ * mode, on a local disk. Every call is a transaction of its own, so a tick is no transaction, and a power cut may lose the last
+ * of them (the file stays whole). The clock is the wall clock. No borrow and no checkpoint: `TKS_UNSUPPORTED`. Call nothing in another
+ * thread while the process forks. Parameters, each optional:
+ * - `timeout_ms=` how long a call waits for others who hold the file locked, 1 to 3,600,000, default 2000; then `TKS_BUSY`.
+ * - `synchronous=` off, normal (default), full (a call that returned survives a power cut), extra: as SQLite's PRAGMA.
+ *
  * @return `TKS_OK`; `TKS_INVALID` a bad URI or option; `TKS_NOT_FOUND` with TKS_OPEN_EXISTING; `TKS_MISMATCH`, `TKS_CORRUPT` the
  *   segment is another layout or damaged; `TKS_DENIED` permissions, another user's segment or a
  *   world-writable one; `TKS_NO_SPACE` the tmpfs is full; `TKS_BUSY` all slots are taken; `TKS_IO`;

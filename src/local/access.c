@@ -38,7 +38,7 @@ struct name {
 
 static struct local_entry *entry_of(struct cds_lfht_node *node)
 {
-    struct local_entry *entry = node ? caa_container_of(node, struct local_entry, node) : NULL;
+    struct local_entry *entry = (struct local_entry *)(void *)node;
     /* liburcu has ordered this; the pair with publish() says so to ThreadSanitizer. */
     if (entry)
         (void)load_acquire(&entry->published);

@@ -82,16 +82,17 @@ static void work(struct local_store *store)
     }
 }
 
+/* There are no readers left, and the walk is past the entry. */
+static int free_entry(void *plugin, struct local_entry *entry)
+{
+    cds_lfht_del(((struct local_plugin *)plugin)->table, &entry->node);
+    free(entry);
+    return 0;
+}
+
 static void free_plugin(struct local_plugin *plugin)
 {
-    struct cds_lfht_iter iterator;
-    struct local_entry *entry;
-    cds_lfht_for_each_entry(plugin->table, &iterator, entry, node)
-    {
-        cds_lfht_del(plugin->table, &entry->node);
-        /* The walk is past it, and there are no readers left. */
-        free(entry);
-    }
+    (void)tks_local_each(plugin, free_entry, plugin);
     cds_lfht_destroy(plugin->table, NULL);
     free(plugin);
 }

@@ -30,6 +30,7 @@ struct local_entry {
     uint32_t type;
     _Alignas(16) char bytes[]; /* the value, then the key and a NUL */
 };
+_Static_assert(!offsetof(struct local_entry, node), "a node is its entry");
 
 /* A plugin seen once stays as long as its store. */
 struct local_plugin {

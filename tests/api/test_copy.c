@@ -474,33 +474,53 @@ static void copy_store(tks_store *from, struct target *target, uint64_t keys)
     CHECK_INT(comparison.records, keys);
 }
 
-/* To a store made after it, and from there to one made before it. */
+struct segment {
+    char uri[API_URI_MAX];
+    struct target target;
+};
+
+static void open_segment(struct segment *segment)
+{
+    api_shm_uri(segment->uri, "size=64M");
+    segment->target.store = api_store(segment->uri);
+    segment->target.state = api_state(segment->target.store, "plugin");
+}
+
+static void drop_segment(struct segment *segment)
+{
+    tks_state_close(segment->target.state);
+    api_dispose(segment->target.store, segment->uri);
+}
+
+static void give_out_versions(tks_state *state)
+{
+    CHECK_OK(tks_set(state, "older", "value", 5));
+    CHECK_OK(tks_delete(state, "older"));
+}
+
+/* From a segment to a store made before it, whatever it is, and from there to other segments: one
+ * made before both and one made after. */
 static void a_store_goes_there_and_back(void **fixture)
 {
     enum { KEYS = 5000 };
+    static struct segment oldest, from, newest;
     struct api *f = *fixture;
-    char uris[2][API_URI_MAX];
-    struct target older = {.store = f->store, .state = f->state}, newer = {0};
-    tks_store *store;
-    tks_state *state;
+    struct target here = {.store = f->store, .state = f->state};
     uint64_t keys;
 
-    CHECK_OK(tks_set(f->state, "older", "makes it give out versions", 26));
-    CHECK_OK(tks_delete(f->state, "older"));
-    api_fresh_uri(uris[0]);
-    api_fresh_uri(uris[1]);
-    store = api_store(uris[0]);
-    state = api_state(store, "plugin");
-    fill(state, KEYS);
-    keys = api_count_keys(state);
-    newer.store = api_store(uris[1]);
-    newer.state = api_state(newer.store, "plugin");
-    copy_store(store, &newer, keys);
-    copy_store(newer.store, &older, keys);
-    tks_state_close(state);
-    tks_state_close(newer.state);
-    api_dispose(store, uris[0]);
-    api_dispose(newer.store, uris[1]);
+    open_segment(&oldest);
+    give_out_versions(oldest.target.state);
+    give_out_versions(f->state);
+    open_segment(&from);
+    fill(from.target.state, KEYS);
+    keys = api_count_keys(from.target.state);
+    copy_store(from.target.store, &here, keys);
+    copy_store(f->store, &oldest.target, keys);
+    open_segment(&newest);
+    copy_store(f->store, &newest.target, keys);
+    drop_segment(&oldest);
+    drop_segment(&from);
+    drop_segment(&newest);
 }
 
 /* ---- What is refused --------------------------------------------------------------------- */

@@ -722,15 +722,9 @@ def lacks(scheme):
     return b"=enabled" in result.stderr
 
 
-class CopyToSqlite(Copy):
-    """The same into a database."""
+class IntoDatabase:
+    """What copies into a database share."""
     MANY = 30000
-
-    def new_target(self):
-        if lacks("sqlite"):
-            self.skipTest("the build has no sqlite://")
-        self.targets = getattr(self, "targets", 0) + 1
-        return "sqlite://" + self.path("target-%d.db" % self.targets)
 
     def test_a_full_target(self):
         self.skipTest("a database has no size=")
@@ -743,6 +737,16 @@ class CopyToSqlite(Copy):
         self.assert_same_entries(self.entries(self.store), self.entries(other))
         self.assertEqual(self.entries(self.target), self.entries(other))
 
+
+class CopyToSqlite(IntoDatabase, Copy):
+    """The same into a database."""
+
+    def new_target(self):
+        if lacks("sqlite"):
+            self.skipTest("the build has no sqlite://")
+        self.targets = getattr(self, "targets", 0) + 1
+        return "sqlite://" + self.path("target-%d.db" % self.targets)
+
     def test_itself_by_another_name(self):
         self.fill(self.target)
         folder, name = os.path.split(self.target)
@@ -754,6 +758,35 @@ class CopyToSqlite(Copy):
         text = self.write("text", "no database " * 100)
         for uri in ("sqlite://" + text, "sqlite:///nowhere/at/all.db"):
             self.bad(FAILED, "copy", "--from", self.store, "--to", uri, names=[uri])
+
+
+class CopyToPostgres(IntoDatabase, Copy):
+    """With a server that $TKS_TEST_POSTGRES is a URI of: every target is a schema of its own."""
+
+    def new_target(self):
+        server = os.environ.get("TKS_TEST_POSTGRES")
+        if not server:
+            self.skipTest("no server: TKS_TEST_POSTGRES is not set")
+        global counter
+        counter += 1
+        schema = "cli_%d_%d" % (os.getpid(), counter)
+        self.sql(server, "CREATE SCHEMA " + schema)
+        self.addCleanup(self.sql, server, "DROP SCHEMA %s CASCADE" % schema)
+        return server + "&options=-csearch_path%3D" + schema
+
+    def sql(self, server, text):
+        subprocess.run(["psql", "-q", "-c", text, server], check=True, capture_output=True)
+
+    def test_no_source_makes_no_target(self):
+        self.bad(NOT_FOUND, "copy", "--from", self.store, "--to", self.target, names=[self.store])
+        self.bad(NOT_FOUND, "stat", "--store", self.target, names=["plugin_state"])
+
+    def test_a_server_that_is_away(self):
+        self.fill(self.store)
+        uri = "postgres://me:secret@/x?host=%s&timeout_ms=500" % self.folder.name
+        result = self.bad(FAILED, "copy", "--from", self.store, "--to", uri,
+                          names=["postgres://me:***@/x"])
+        self.assertNotIn(b"secret", result.stderr)
 
 
 class Databases(ToolTest):

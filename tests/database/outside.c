@@ -64,7 +64,8 @@ static void use_schema(const struct outside *o)
     api_fail(__FILE__, __LINE__, "the server cannot be reached");
 }
 
-static PGresult *execute(const struct outside *o, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static PGresult *
+execute(const struct outside *o, const char *format, va_list arguments)
 {
     char sql[2048];
     PGresult *result;

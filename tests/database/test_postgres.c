@@ -712,6 +712,43 @@ static void a_row_that_is_held_is_busy_and_nothing_happens_later(void **fixture)
     close_both(store, state);
 }
 
+static int add_and_lose_the_answer(int fd, void *uri)
+{
+    tks_store *store;
+    tks_state *state = open_state(uri, &store);
+
+    api_tell(fd);
+    CHECK_SAYS(tks_add_i64(state, "held", 1, NULL), TKS_IO,
+               "whether the change took effect is unknown");
+    close_both(store, state);
+    return 0;
+}
+
+/* Nobody but the database knows whether a change whose answer is lost was made. */
+static void a_change_is_never_sent_twice(void **fixture)
+{
+    struct outside *o = *fixture;
+    struct api_peer peer;
+    tks_store *store;
+    tks_state *state = open_state(o->uri, &store);
+    char uri[API_URI_MAX];
+
+    CHECK_OK(tks_set_i64(state, "held", 1));
+    outside_uri(o, uri, "postgres", "&timeout_ms=20000");
+    peer = api_spawn(add_and_lose_the_answer, uri);
+    outside_sql(o, "BEGIN; UPDATE plugin_state SET value = value WHERE key = 'held'");
+    api_hear(peer.fd);
+    while (strcmp(outside_ask(o, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_get_activity"
+                                 "(NULL) WHERE application_name = 'tickstate' "
+                                 "AND wait_event_type = 'Lock'"),
+                  "1") != 0)
+        ; /* it does not wait for the row yet */
+    api_join(&peer);
+    outside_sql(o, "ROLLBACK");
+    CHECK_INT(integer_of(state, "held"), 1);
+    close_both(store, state);
+}
+
 static int count_in_every_way(int index, void *uri)
 {
     tks_store *store;
@@ -790,6 +827,7 @@ int main(void)
         OUTSIDE_TEST(a_stopped_server_holds_nobody_up_for_long),
         OUTSIDE_TEST(a_server_that_says_nothing_is_given_up),
         OUTSIDE_TEST(a_row_that_is_held_is_busy_and_nothing_happens_later),
+        OUTSIDE_TEST(a_change_is_never_sent_twice),
         OUTSIDE_TEST(counters_of_processes_are_exact),
         OUTSIDE_TEST(and_so_they_are_where_transactions_are_serializable),
     };

@@ -256,6 +256,53 @@ static void versions_are_not_used_again_by_a_restored_file(void **fixture)
     }
 }
 
+static int copy_with(tks_state *state, const char *text, uint64_t version)
+{
+    const struct tks_record record = {.size = sizeof(record),
+                                      .type = TKS_TYPE_STRING,
+                                      .key = "k",
+                                      .key_len = 1,
+                                      .value = text,
+                                      .value_len = strlen(text),
+                                      .version = version};
+    int outcome = -1;
+
+    CHECK_OK(tks_copy_record(state, &record, &outcome));
+    return outcome;
+}
+
+static void copies_keep_versions_that_are_free(void **fixture)
+{
+    struct file *file = *fixture;
+    tks_store *store = api_store(file->uri);
+    tks_state *state = api_state(store, "p");
+    uint64_t given, future, late;
+
+    CHECK_INT(copy_with(state, "old", 1234), TKS_COPY_KEPT);
+    CHECK_INT(version_of(state, "k"), 1234);
+    CHECK_INT(copy_with(state, "old", 1234), TKS_COPY_SAME);
+    CHECK_INT(copy_with(state, "other", 1234), TKS_COPY_RENEWED);
+    given = version_of(state, "k");
+    CHECK(given != 1234);
+    CHECK_INT(copy_with(state, "again", given), TKS_COPY_RENEWED);
+    CHECK_INT(copy_with(state, "again", given), TKS_COPY_SAME);
+
+    future = version_of(state, "k") + 3600000000000;
+    CHECK_INT(copy_with(state, "future", future + 10), TKS_COPY_KEPT);
+    CHECK_INT(version_of(state, "k"), future + 10);
+    CHECK_INT(copy_with(state, "before", future), TKS_COPY_KEPT); /* copies come in no order */
+    CHECK_OK(tks_set_if(state, "k", "x", 1, future));
+    for (int i = 0; i < 5000; i++) {
+        CHECK_OK(tks_set(state, "k", "x", 1));
+        late = version_of(state, "k");
+        CHECK(late < future || late > future + 10);
+    }
+    outside(file, "UPDATE plugin_state SET value = '1'");
+    CHECK(version_of(state, "k") > future + 10);
+    tks_state_close(state);
+    tks_store_close(store);
+}
+
 /* ---- Processes --------------------------------------------------------------------------- */
 
 enum { ROUNDS = 300 };
@@ -446,6 +493,7 @@ int main(void)
         FILE_TEST(a_table_that_does_not_fit_is_refused),
         FILE_TEST(what_others_write_has_a_new_version),
         FILE_TEST(versions_are_not_used_again_by_a_restored_file),
+        FILE_TEST(copies_keep_versions_that_are_free),
         FILE_TEST(counters_are_exact_whoever_counts),
         FILE_TEST(no_compare_and_set_is_lost),
         FILE_TEST(what_a_killed_writer_had_written_is_there),
