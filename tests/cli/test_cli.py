@@ -1277,6 +1277,59 @@ class CheckpointStores(CheckpointTest):
         self.assert_nothing_there()
 
 
+class Mirror(ToolTest):
+    """A store whose table in a database follows it; `tickstate stat` says how well."""
+
+    def setUp(self):
+        super().setUp()
+        if lacks("sqlite"):
+            self.skipTest("the build has no sqlite://")
+        self.database = "sqlite://" + self.path("mirror.db")
+        self.mirrored = "%s?mirror=%s" % (self.store, self.database)
+
+    def assert_follows(self):
+        rows, entries = self.good("export", store=self.database), self.good("export")
+        self.assertEqual(sorted(rows.splitlines()), sorted(entries.splitlines()))
+
+    def test_rows_follow(self):
+        self.good("set", "p", "k", "5", "--type", "i64", store=self.mirrored)
+        self.good("set", "p", "gone", "1", store=self.mirrored)
+        self.good("del", "p", "gone", store=self.mirrored)
+        self.assert_follows()
+        stats = json.loads(self.good("stat", "--json"))
+        self.assertGreaterEqual(stats["mirror_batches"], 3)
+        self.assertEqual([stats["mirror_" + name] for name in ("host", "errors", "lag_ms", "error")],
+                         [0, 0, 0, ""])
+        self.assertRegex(self.good("stat"),
+                         rb"(?m)^mirror +host none, \d+ batches, \d+ rows, up to date$")
+
+    def test_no_mirror_no_line(self):
+        self.good("set", "p", "k", "5")
+        self.assertNotIn(b"mirror", self.good("stat"))
+
+    def test_whoever_looks_feeds_nothing(self):
+        self.good("set", "p", "k", "5")
+        for words in (["stat"], ["get", "p", "k"], ["keys", "p"], ["export"]):
+            self.good(*words, store=self.mirrored)
+        self.assertFalse(os.path.exists(self.path("mirror.db")))
+
+    def test_another_host_starts_from_it(self):
+        self.good("set", "p", "k", "5", "--type", "i64", store=self.mirrored)
+        self.good("rm")
+        self.good("import", "--from", self.database)
+        self.good("set", "p", "new", "6", store=self.mirrored + "&mirror_take=1")
+        self.assert_follows()
+
+    def test_errors_are_shown(self):
+        nowhere = "%s?mirror=sqlite:///nowhere/at/all.db" % self.store
+        self.good("set", "p", "k", "5", store=nowhere)
+        stats = json.loads(self.good("stat", "--json"))
+        self.assertGreater(stats["mirror_errors"], 0)
+        self.assertGreater(stats["mirror_lag_ms"], 0)
+        self.assertIn("/nowhere/at/all.db", stats["mirror_error"])
+        self.assertRegex(self.good("stat"), rb"(?m)^mirror +host none, 0 batches, .* behind$")
+
+
 class Replay(ToolTest):
     def replay(self, *words, **options):
         return json.loads(self.good("replay", "--json", *words, **options))

@@ -23,9 +23,10 @@ long long mirror_database_number(struct mirror_database *database, const char *s
 
 /**
  * Ways in which it is away, each until mirror_database_returns(). BLOCKED lets whoever feeds it
- * wait before its next transaction has begun, in its own process; so does no other.
+ * wait in its own process, before its next transaction has begun; LOCKED in the middle of one, in
+ * the server's.
  */
-enum mirror_absence { ABSENCE_BLOCKED, ABSENCE_STOPPED, ABSENCE_SILENT, ABSENCES };
+enum mirror_absence { ABSENCE_BLOCKED, ABSENCE_STOPPED, ABSENCE_SILENT, ABSENCE_LOCKED, ABSENCES };
 /** False: this database has no such absence. */
 bool mirror_database_leaves(struct mirror_database *database, enum mirror_absence absence);
 void mirror_database_returns(struct mirror_database *database);

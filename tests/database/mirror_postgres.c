@@ -58,7 +58,10 @@ bool mirror_database_leaves(struct mirror_database *database, enum mirror_absenc
         /* A new connection is made before a transaction is begun, and nobody answers it. */
         outside_sql(database->outside, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                                        "WHERE application_name = 'tickstate'");
-    outside_control(absence == ABSENCE_STOPPED ? "kill" : "pause");
+    if (absence == ABSENCE_LOCKED)
+        outside_sql(database->outside, "BEGIN; LOCK TABLE plugin_state IN EXCLUSIVE MODE");
+    else
+        outside_control(absence == ABSENCE_STOPPED ? "kill" : "pause");
     database->away = true;
     database->absence = absence;
     return true;
@@ -69,5 +72,8 @@ void mirror_database_returns(struct mirror_database *database)
     if (!database->away)
         return;
     database->away = false;
-    outside_control(database->absence == ABSENCE_STOPPED ? "start" : "resume");
+    if (database->absence == ABSENCE_LOCKED)
+        outside_sql(database->outside, "COMMIT");
+    else
+        outside_control(database->absence == ABSENCE_STOPPED ? "start" : "resume");
 }

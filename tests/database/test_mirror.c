@@ -647,6 +647,37 @@ static void the_resumed_cannot_put_old_rows_back(void **fixture)
     check_same(f);
 }
 
+/* One that is stopped inside a transaction holds the row that says whose the table is; the server
+ * ends it, and the successor goes on. */
+static void the_stopped_do_not_hold_the_table(void **fixture)
+{
+    struct fixture *f = *fixture;
+    struct api_peer old, successor;
+    enum { PATIENCE_MS = 3000 };
+
+    make_uri(f, "", PATIENCE_MS);
+    old = start_feeder(f);
+    set_number(f->state, "key", 1);
+    await_same(f);
+    if (!mirror_database_leaves(f->database, ABSENCE_LOCKED)) {
+        api_kill(&old); /* SQLite has no server that could do it */
+        return;
+    }
+    set_number(f->state, "key", 2);
+    nap(600); /* no event says that its statement waits in the server now */
+    CHECK(kill(old.pid, SIGSTOP) == 0);
+    mirror_database_returns(f->database);
+    successor = api_spawn(attend, f);
+    api_hear(successor.fd);
+    set_number(f->state, "key", 3);
+    await_same(f);
+    AWAIT(f->store, s.mirror_host == (uint64_t)successor.pid);
+    CHECK(kill(old.pid, SIGCONT) == 0);
+    api_tell(old.fd);
+    api_join(&old);
+    check_same(f);
+}
+
 /* ---- Whose the table is -------------------------------------------------------------------- */
 
 static int copy_to(void *arg, const struct tks_record *record)
@@ -790,6 +821,7 @@ int main(void)
         MIRROR_TEST(a_restored_backup_is_repaired),
         MIRROR_TEST(the_killed_are_replaced),
         MIRROR_TEST(the_resumed_cannot_put_old_rows_back),
+        MIRROR_TEST(the_stopped_do_not_hold_the_table),
         MIRROR_TEST(a_new_segment_does_not_wipe_the_rows_of_another),
         MIRROR_TEST(taken_away),
         MIRROR_TEST(a_restored_segment_goes_on),
