@@ -7,6 +7,7 @@
 
 /* Slabs looked at in one ordinary search; the rest only under pressure. */
 #define SEARCH_SLABS 256u
+#define STALE_SLABS 8u /* of these, whose every block was looked at for nothing */
 #define STRAY_SLABS 64u
 /* Committed ahead of need: an eighth of what is in use, at most 2 MiB. */
 #define AHEAD_PART 8u
@@ -225,6 +226,30 @@ int tks_block_take(struct tks_member *member, uint64_t bytes, uint64_t plain, en
     return BLOCK_SLOW;
 }
 
+/* Hints may be too high, as their updates may be lost: pressure looks everywhere. */
+static void lower_hint(uint64_t *hint, uint64_t slab)
+{
+    if (load_relaxed(hint) > slab)
+        store_relaxed(hint, slab);
+}
+
+/* Say that a slab has a free block, for whoever looks for one of its class. */
+static void offer_slab(struct tks_segment *segment, uint64_t slab)
+{
+    store_relaxed(&segment->slabs[slab].has_free, 1);
+    unsigned class = slab_class(load_relaxed(&segment->slabs[slab].word));
+    if (class < CLASS_END)
+        lower_hint(&segment->header->partial_hint[class], slab);
+}
+
+void tks_slab_give_back(struct tks_member *member, unsigned class)
+{
+    uint32_t slab = member->current_slab[class];
+    if (slab != NO_SLAB)
+        offer_slab(member->segment, slab);
+    member->current_slab[class] = NO_SLAB;
+}
+
 /* ---- Freeing ------------------------------------------------------------------------------- */
 
 static void free_run(struct tks_member *member, uint64_t slab)
@@ -259,7 +284,7 @@ bool tks_block_free(struct tks_member *member, const struct tks_block_ref *ref)
         return false;
     tks_point(POINT_FREE_FREED);
     if (!load_relaxed(&slab->has_free))
-        store_relaxed(&slab->has_free, 1);
+        offer_slab(segment, ref->slab);
     return true;
 }
 
@@ -308,12 +333,6 @@ static void release_words(struct tks_segment *segment, uint64_t slab, unsigned s
             compare_and_swap(block_word(segment, slab, i), taken, block_state(BLOCK_FREE, 0, 0, 0));
             tks_point(POINT_WORD_RELEASED);
         }
-}
-
-static void lower_hint(uint64_t *hint, uint64_t slab)
-{
-    if (load_relaxed(hint) > slab)
-        store_relaxed(hint, slab);
 }
 
 /* Make the slabs of a claim or a run taken apart EMPTY again, the first one last. */
@@ -421,26 +440,37 @@ static void use_slab(struct tks_member *member, unsigned class, uint64_t slab)
     member->current_index[class] = 0;
 }
 
-/* A slab of class @p of with room, for blocks of class @p class. @p whole: look at every block. */
+/*
+ * A slab of class @p of with room, for blocks of class @p class. Ordinarily only some of the
+ * committed ones are looked at, from the hint on: this is part of somebody's insert. Under pressure
+ * (@p whole) it is every block of every slab. What is offered is only a hint: a caller that is sent
+ * to full slabs again and again would take the store for full.
+ */
 static bool find_partial(struct tks_member *member, unsigned class, unsigned of, bool whole)
 {
     struct tks_segment *segment = member->segment;
-    /* Ordinarily only some of the committed ones: this is part of somebody's insert. */
-    uint64_t committed = load_relaxed(&segment->header->commit_hint) + COMMIT_SLABS;
-    uint64_t range = whole || committed > segment->slab_count ? segment->slab_count : committed;
-    uint64_t limit = whole || range < SEARCH_SLABS ? range : SEARCH_SLABS;
-    for (uint64_t i = 0; i < limit; i++) {
-        uint64_t slab = ++member->scan_slab[class] % range;
+    uint64_t *hint = &segment->header->partial_hint[of];
+    const uint64_t committed = load_relaxed(&segment->header->commit_hint) + COMMIT_SLABS;
+    const uint64_t end = whole || committed > segment->slab_count ? segment->slab_count : committed;
+    const uint64_t from = whole ? 0 : load_relaxed(hint);
+    bool found = false;
+    uint64_t slab = from;
+    for (unsigned stale = 0; slab < end && (whole || slab - from < SEARCH_SLABS); slab++) {
         uint64_t word = load_relaxed(&segment->slabs[slab].word);
-        if (slab_kind(word) != SLAB_CLASSED || slab_class(word) != of)
+        if (slab_kind(word) != SLAB_CLASSED || slab_class(word) != of ||
+            !(whole || load_relaxed(&segment->slabs[slab].has_free)))
             continue;
-        if (load_relaxed(&segment->slabs[slab].has_free) ||
-            (whole && slab_has_free(segment, slab, of))) {
-            use_slab(member, class, slab);
-            return true;
-        }
+        found = slab_has_free(segment, slab, of);
+        if (found || (!whole && ++stale == STALE_SLABS))
+            break;
+        store_relaxed(&segment->slabs[slab].has_free, 0);
     }
-    return false;
+    /* Not if somebody offers a slab meanwhile. */
+    if (!whole && slab > from)
+        compare_and_swap(hint, from, slab);
+    if (found)
+        use_slab(member, class, slab);
+    return found;
 }
 
 /* A committed slab without a class. */

@@ -69,6 +69,9 @@ int tks_block_refill(struct tks_member *member, uint64_t bytes, bool hard);
  */
 bool tks_commit_ahead(struct tks_member *member);
 
+/** Stop taking blocks of @p class from the slab that they come from: others may. */
+void tks_slab_give_back(struct tks_member *member, unsigned class);
+
 /** Take a block larger than a slab's share: whole slabs. Outside any section. */
 int tks_run_take(struct tks_member *member, uint64_t bytes, uint64_t plain, enum pin pin,
                  uint64_t *granule);

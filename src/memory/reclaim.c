@@ -250,10 +250,7 @@ void tks_limbo_flush(struct tks_member *member)
     drain_limbo(member, LIMBO_BLOCKS);
     tks_point(POINT_FLUSH_DRAINED);
     for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-        uint32_t slab = member->current_slab[class];
-        if (slab != NO_SLAB)
-            store_relaxed(&member->segment->slabs[slab].has_free, 1);
-        member->current_slab[class] = NO_SLAB;
+        tks_slab_give_back(member, class);
         tks_point(POINT_FLUSH_CLASS);
         for (struct tks_ready *ready = &member->ready[class]; ready->count;)
             tks_block_free(member, &ready->blocks[--ready->count]);

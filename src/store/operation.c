@@ -615,32 +615,54 @@ static int run(struct attempt *attempt)
                     attempt->session->member->segment->name);
 }
 
-/* Growth is begun by inserts, which look around now and then; while it is on, everybody who writes
- * moves a few buckets. */
+/* TKS_OK, BLOCK_SLOW, or what nobody depends on. */
+static int grow_a_little(struct attempt *attempt, bool look, bool collided)
+{
+    struct tks_session *session = attempt->session;
+    int status = TKS_OK;
+    if (look)
+        status =
+            tks_index_consider_growth(session->member, session->plugin, &attempt->found.place,
+                                      attempt->operation->name->hash, attempt->inserted, collided);
+    if (status == TKS_OK && index_moving(session->plugin))
+        status = tks_index_help(session->member, session->plugin);
+    return status;
+}
+
+static void find_room_to_grow(struct attempt *attempt)
+{
+    struct tks_member *member = attempt->session->member;
+    suspend(attempt);
+    if (tks_class_of(member->wanted) < CLASS_COUNT)
+        tks_block_refill(member, member->wanted, false);
+    resume(attempt);
+}
+
+/*
+ * Growth is begun by inserts, which look around now and then; while it is on, everybody who writes
+ * moves a few buckets. Who finds no memory for it leaves it to its next operation, with the memory
+ * that this one finds, for the sake of its own latency. A young session may have no next one: if
+ * all are opened for a write or two, an index would never grow.
+ */
 static void grow(struct attempt *attempt)
 {
     struct tks_session *session = attempt->session;
-    struct tks_member *member = session->member;
-    bool collided = attempt->new_count > 1 || session->grow_again;
+    const bool young = session->inserts < 16;
+    const bool collided = attempt->new_count > 1 || session->grow_again;
     session->grow_again = false;
-    bool look = collided || (attempt->inserted && (++session->inserts & 15) == 0);
+    const bool look = collided || (attempt->inserted && (++session->inserts & 15) == 0);
     if (tks_likely(!look && !index_moving(session->plugin)))
         return;
-    int status = TKS_OK;
     tks_point(POINT_OP_GROWTH);
-    if (look)
-        status =
-            tks_index_consider_growth(member, session->plugin, &attempt->found.place,
-                                      attempt->operation->name->hash, attempt->inserted, collided);
-    if (status == TKS_OK && index_moving(session->plugin))
-        status = tks_index_help(member, session->plugin);
-    if (status == BLOCK_SLOW) {
-        /* Nobody depends on it: the next one goes on with what this one found. */
+    for (int tries = 0; tries < 2; tries++) {
+        if (!attempt->open && !(attempt->open = section_enter(session->member)))
+            return;
+        if (grow_a_little(attempt, look, collided) != BLOCK_SLOW)
+            return;
         session->grow_again = collided;
-        suspend(attempt);
-        if (tks_class_of(member->wanted) < CLASS_COUNT)
-            tks_block_refill(member, member->wanted, false);
-        resume(attempt);
+        find_room_to_grow(attempt);
+        if (!young)
+            return;
     }
 }
 

@@ -143,8 +143,9 @@ static void expand(char uri[API_URI_MAX], const char *pattern)
     if (mark == NULL)
         written = snprintf(uri, API_URI_MAX, "%s", pattern);
     else
-        written = snprintf(uri, API_URI_MAX, "%.*s%d-%u%s", (int)(mark - pattern), pattern,
-                           (int)getpid(), ++counter, mark + 2);
+        /* The second, for what a killed run of a process with this number has left. */
+        written = snprintf(uri, API_URI_MAX, "%.*s%d-%u-%llx%s", (int)(mark - pattern), pattern,
+                           (int)getpid(), ++counter, (unsigned long long)time(NULL), mark + 2);
     CHECK(written > 0 && written < API_URI_MAX);
 }
 

@@ -73,6 +73,40 @@ static void one_megabyte_holds_500_values_of_200_bytes(void **fixture)
     check_filled(f->state, count, 200);
 }
 
+enum { SHORT_PLUGINS = 5 };
+
+/* As many small values as fit, by states opened for @p writes each, one plugin after the other. */
+static int fill_by_short_states(struct api *f, int writes)
+{
+    char key[KEY_SIZE], plugin[16];
+    int count = 0, status = TKS_OK;
+
+    api_replace_store(f, "size=64M");
+    for (int turn = 0; status == TKS_OK; turn++) {
+        tks_state *state;
+        snprintf(plugin, sizeof(plugin), "short-%d", turn % SHORT_PLUGINS);
+        status = tks_state_open(f->store, plugin, &state);
+        for (int i = 0; status == TKS_OK && i < writes; i++) {
+            name_key(key, count);
+            status = tks_set(state, key, value_of(24), 24);
+            count += status == TKS_OK;
+        }
+        tks_state_close(state);
+    }
+    CHECK_STATUS(status, TKS_NO_SPACE);
+    return count;
+}
+
+static void short_states_do_not_scatter_blocks(void **fixture)
+{
+    const int together = fill_by_short_states(*fixture, 20000);
+    const int alternating = fill_by_short_states(*fixture, 1);
+
+    print_message("           64M hold %d values written together, %d one by one\n", together,
+                  alternating);
+    CHECK(alternating >= together / 2);
+}
+
 static void one_megabyte_of_500_values_takes_overwrites(void **fixture)
 {
     struct api *f = *fixture;
@@ -432,6 +466,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         API_TEST(one_megabyte_holds_500_values_of_200_bytes),
+        API_TEST(short_states_do_not_scatter_blocks),
         API_TEST(one_megabyte_of_500_values_takes_overwrites),
         API_TEST(a_full_store_says_no_space_and_keeps_everything),
         API_TEST(delete_works_in_a_full_store),
