@@ -21,6 +21,17 @@
 #include <cmocka.h>
 #include <tickstate/tickstate.h>
 
+#if defined(__SANITIZE_THREAD__)
+#define API_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define API_THREAD_SANITIZER 1
+#endif
+#endif
+#ifndef API_THREAD_SANITIZER
+#define API_THREAD_SANITIZER 0
+#endif
+
 #define API_URI_MAX 512
 #define API_ARRAY(a) (sizeof(a) / sizeof((a)[0]))
 #define API_HOUR_MS ((int64_t)3600 * 1000)

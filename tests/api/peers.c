@@ -16,16 +16,7 @@
  * ThreadSanitizer knows no child of a process with threads, and a library may well have some. It
  * could not see a race between processes anyway.
  */
-#if defined(__SANITIZE_THREAD__)
-#define NO_PEERS 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define NO_PEERS 1
-#endif
-#endif
-#ifndef NO_PEERS
-#define NO_PEERS 0
-#endif
+#define NO_PEERS API_THREAD_SANITIZER
 
 /* Those not reaped yet, for api_end_peers(). 0: free. */
 static pid_t running[PEERS_MAX];

@@ -99,6 +99,8 @@ static int fill_by_short_states(struct api *f, int writes)
 
 static void short_states_do_not_scatter_blocks(void **fixture)
 {
+    if (API_THREAD_SANITIZER)
+        skip(); /* a minute for what one thread does */
     const int together = fill_by_short_states(*fixture, 20000);
     const int alternating = fill_by_short_states(*fixture, 1);
 
