@@ -522,9 +522,12 @@ int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t cou
                   MADV_POPULATE_WRITE);
     (void)madvise(segment->base + slabs_at, count * SLAB_BYTES, MADV_POPULATE_WRITE);
     tks_point(POINT_COMMIT_POPULATED);
-    for (uint64_t i = first; i < first + count; i++)
-        compare_and_swap(&segment->slabs[i].word, slab_word(SLAB_UNCOMMITTED, 0, 0, 0),
-                         slab_word(SLAB_EMPTY, 0, 0, 0));
+    for (uint64_t i = first; i < first + count; i++) {
+        /* Whatever else a damaged word says: who asks again and again must come to an end. */
+        const uint64_t word = load_relaxed(&segment->slabs[i].word);
+        if (slab_kind(word) == SLAB_UNCOMMITTED)
+            compare_and_swap(&segment->slabs[i].word, word, slab_word(SLAB_EMPTY, 0, 0, 0));
+    }
     return TKS_OK;
 }
 

@@ -53,14 +53,17 @@ static bool told_to_stop(struct shm_keeper *keeper)
     return stop;
 }
 
+/* Committed in one go at most: then there may be other things to do. */
+#define COMMIT_PIECES 64u
+
 /* How many naps to take before lying down: as many as it takes to say that nothing grows any more.
  */
 static unsigned commit_ahead(struct tks_member *member, unsigned naps)
 {
-    bool some = false;
-    while (tks_commit_ahead(member)) /* ends with the segment at the latest */
-        some = true;
-    return some ? NAPS : naps ? naps - 1 : 0;
+    unsigned pieces = 0;
+    while (pieces < COMMIT_PIECES && tks_commit_ahead(member))
+        pieces++;
+    return pieces ? NAPS : naps ? naps - 1 : 0;
 }
 
 static int64_t sooner(int64_t a_ns, int64_t b_ns)

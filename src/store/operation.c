@@ -31,6 +31,9 @@
 #include "table/snapshot.h"
 
 #define OPERATION_TRIES (1u << 20)
+/* So often in a row nothing has come of an attempt, and the bucket reads the same: as each retry
+ * means that it changed (see above), it is damaged. */
+#define STILL_TRIES 20000u
 
 /* Steps of the loop; public statuses are <= 0, BLOCK_SLOW is 1. */
 enum { STEP_GO_ON = 2, STEP_AGAIN = 3 };
@@ -65,6 +68,7 @@ static inline void attempt_init(struct attempt *attempt, struct tks_session *ses
     attempt->entry = taken && pin_granule(load_relaxed(log)) == taken ? taken : 0;
     attempt->vector = attempt->old_node = attempt->new_count = 0;
     attempt->expelled = 0;
+    attempt->found.word = 0;
     attempt->built = attempt->careful = attempt->tombstone = attempt->inserted = false;
     attempt->open = session->in_tick;
 }
@@ -602,7 +606,8 @@ static int between(struct attempt *attempt, int status, unsigned *slow)
 
 static int run(struct attempt *attempt)
 {
-    unsigned slow = 0;
+    unsigned slow = 0, still = 0;
+    uint64_t word = 0;
     for (unsigned i = 0; i < OPERATION_TRIES; i++) {
         int status = try_once(attempt);
         if (tks_likely(status <= TKS_OK))
@@ -610,6 +615,13 @@ static int run(struct attempt *attempt)
         status = between(attempt, status, &slow);
         if (status <= TKS_OK)
             return status;
+        still = attempt->found.word == word ? still + 1 : 0;
+        word = attempt->found.word;
+        if (still == STILL_TRIES)
+            return tks_fail(
+                TKS_CORRUPT,
+                "segment \"%s\" is damaged: a bucket neither changes nor can be changed",
+                attempt->session->member->segment->name);
     }
     return tks_fail(TKS_BUSY, "too many others change the same keys of segment \"%s\"",
                     attempt->session->member->segment->name);
