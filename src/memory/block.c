@@ -233,20 +233,11 @@ static void lower_hint(uint64_t *hint, uint64_t slab)
         store_relaxed(hint, slab);
 }
 
-/* Say that a slab has a free block, for whoever looks for one of its class. */
-static void offer_slab(struct tks_segment *segment, uint64_t slab)
-{
-    store_relaxed(&segment->slabs[slab].has_free, 1);
-    unsigned class = slab_class(load_relaxed(&segment->slabs[slab].word));
-    if (class < CLASS_END)
-        lower_hint(&segment->header->partial_hint[class], slab);
-}
-
 void tks_slab_give_back(struct tks_member *member, unsigned class)
 {
     uint32_t slab = member->current_slab[class];
     if (slab != NO_SLAB)
-        offer_slab(member->segment, slab);
+        store_relaxed(&member->segment->slabs[slab].has_free, 1);
     member->current_slab[class] = NO_SLAB;
 }
 
@@ -284,7 +275,7 @@ bool tks_block_free(struct tks_member *member, const struct tks_block_ref *ref)
         return false;
     tks_point(POINT_FREE_FREED);
     if (!load_relaxed(&slab->has_free))
-        offer_slab(segment, ref->slab);
+        store_relaxed(&slab->has_free, 1);
     return true;
 }
 
@@ -442,35 +433,32 @@ static void use_slab(struct tks_member *member, unsigned class, uint64_t slab)
 
 /*
  * A slab of class @p of with room, for blocks of class @p class. Ordinarily only some of the
- * committed ones are looked at, from the hint on: this is part of somebody's insert. Under pressure
- * (@p whole) it is every block of every slab. What is offered is only a hint: a caller that is sent
- * to full slabs again and again would take the store for full.
+ * committed ones are looked at: this is part of somebody's insert. Under pressure (@p whole) it is
+ * every block of every slab. What is offered is only a hint: a caller that is sent to full slabs
+ * again and again would take the store for full.
  */
 static bool find_partial(struct tks_member *member, unsigned class, unsigned of, bool whole)
 {
     struct tks_segment *segment = member->segment;
-    uint64_t *hint = &segment->header->partial_hint[of];
     const uint64_t committed = load_relaxed(&segment->header->commit_hint) + COMMIT_SLABS;
-    const uint64_t end = whole || committed > segment->slab_count ? segment->slab_count : committed;
-    const uint64_t from = whole ? 0 : load_relaxed(hint);
-    bool found = false;
-    uint64_t slab = from;
-    for (unsigned stale = 0; slab < end && (whole || slab - from < SEARCH_SLABS); slab++) {
+    const uint64_t range =
+        whole || committed > segment->slab_count ? segment->slab_count : committed;
+    const uint64_t limit = whole || range < SEARCH_SLABS ? range : SEARCH_SLABS;
+    unsigned stale = 0;
+    for (uint64_t i = 0; i < limit && (whole || stale < STALE_SLABS); i++) {
+        uint64_t slab = ++member->scan_slab[class] % range;
         uint64_t word = load_relaxed(&segment->slabs[slab].word);
         if (slab_kind(word) != SLAB_CLASSED || slab_class(word) != of ||
             !(whole || load_relaxed(&segment->slabs[slab].has_free)))
             continue;
-        found = slab_has_free(segment, slab, of);
-        if (found || (!whole && ++stale == STALE_SLABS))
-            break;
+        if (slab_has_free(segment, slab, of)) {
+            use_slab(member, class, slab);
+            return true;
+        }
         store_relaxed(&segment->slabs[slab].has_free, 0);
+        stale++;
     }
-    /* Not if somebody offers a slab meanwhile. */
-    if (!whole && slab > from)
-        compare_and_swap(hint, from, slab);
-    if (found)
-        use_slab(member, class, slab);
-    return found;
+    return false;
 }
 
 /* A committed slab without a class. */

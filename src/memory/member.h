@@ -47,6 +47,7 @@ struct tks_member {
     /* per class: the slab that blocks are taken from, and where to look next in it */
     uint32_t current_slab[CLASS_END];
     uint32_t current_index[CLASS_END];
+    uint32_t scan_slab[CLASS_END]; /* where the search for a slab with room goes on */
     uint32_t stray_slab;
     /* the slot that holds the epoch back, and since when */
     unsigned lag_slot;

@@ -481,7 +481,6 @@ struct header {
     uint64_t
         stray_retired; /* blocks dropped from a full limbo or left by the dead: scan for them */
     uint64_t pad5[3];
-    uint64_t partial_hint[32]; /* by class: first slab that may have a free block */
 
     /* Checkpoints: the lease of who writes them, tickets of who waits for one, what came of it. */
     uint64_t lease;        /* lease_word() */
@@ -544,7 +543,6 @@ _Static_assert(offsetof(struct header, lifecycle) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, epoch) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, era) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, versions) % 64 == 0, "line");
-_Static_assert(CLASS_END <= 32, "a hint for each class");
 _Static_assert(offsetof(struct header, lease) % 64 == 0, "line");
 _Static_assert(offsetof(struct header, registry) % 64 == 0, "line");
 _Static_assert(offsetof(struct plugin, cursor) == 64, "line");
