@@ -122,4 +122,11 @@ extern const struct tks_backend tks_sqlite_backend;
 extern const struct tks_backend tks_postgres_backend;
 extern const struct tks_backend tks_postgresql_backend;
 
+/** `get` and `get_k` of a backend that has no quicker way than its `read`. */
+int tks_get_by_read(tks_state *state, const char *key, void *buf, size_t cap, size_t *len);
+int tks_get_k_by_read(tks_state *state, tks_key *key, void *buf, size_t cap, size_t *len);
+
+/** A visitor of plugins that counts them and their keys into @p arg, a struct tks_stats. */
+int tks_count_plugin(void *arg, const char *plugin, size_t plugin_len, uint64_t keys);
+
 #endif

@@ -202,7 +202,7 @@ int tks_database_value(const struct tks_row_name *name, const struct tks_row *ro
         .store_sweep = tks_database_sweep, .store_check = tks_database_check,                      \
         .store_plugins = tks_database_plugins, .store_export = tks_database_export,                \
         .state_open = database_state_open, .state_close = database_state_close,                    \
-        .get = tks_database_get, .get_k = tks_database_get_k, .read = tks_database_read,           \
+        .get = tks_get_by_read, .get_k = tks_get_k_by_read, .read = tks_database_read,             \
         .has = tks_database_has, .set = tks_database_set, .write = tks_database_write,             \
         .borrow = tks_database_borrow, .keys = tks_database_keys,                                  \
         .key_prepare = tks_database_key_prepare, .tick_begin = tks_database_tick_begin,            \

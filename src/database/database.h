@@ -60,8 +60,6 @@ bool tks_database_names_valid(const struct tks_row_name *name);
 int tks_database_value(const struct tks_row_name *name, const struct tks_row *row,
                        struct tks_buffer *scratch, struct tks_value *value);
 
-int tks_database_get(tks_state *state, const char *key, void *buf, size_t cap, size_t *len);
-int tks_database_get_k(tks_state *state, tks_key *key, void *buf, size_t cap, size_t *len);
 int tks_database_read(tks_state *state, const char *key, tks_key *prepared,
                       struct tks_reading *reading);
 int tks_database_has(tks_state *state, const char *key, tks_key *prepared);

@@ -60,20 +60,10 @@ int tks_database_plugins(tks_store *store, plugin_visitor *visit, void *arg)
 
 /* ---- Counts -------------------------------------------------------------------------------- */
 
-static int count_plugin(void *arg, const char *plugin, size_t plugin_len, uint64_t keys)
-{
-    struct tks_stats *stats = arg;
-    (void)plugin;
-    (void)plugin_len;
-    stats->plugins++;
-    stats->keys += keys;
-    return 0;
-}
-
 int tks_database_stats(tks_store *base, struct tks_stats *stats)
 {
     struct database_store *store = database_store_of(base);
-    int status = tks_database_plugins(base, count_plugin, stats);
+    int status = tks_database_plugins(base, tks_count_plugin, stats);
     if (status)
         return status;
     stats->states = load_ordered(&store->states);

@@ -85,26 +85,6 @@ int tks_database_read(tks_state *base, const char *key, tks_key *prepared,
     return TKS_OK;
 }
 
-static int get(tks_state *state, const char *key, tks_key *prepared, void *buf, size_t cap,
-               size_t *len)
-{
-    struct tks_reading reading = {.buf = buf, .cap = cap};
-    int status = tks_database_read(state, key, prepared, &reading);
-    if (len)
-        *len = reading.len;
-    return status;
-}
-
-int tks_database_get(tks_state *state, const char *key, void *buf, size_t cap, size_t *len)
-{
-    return get(state, key, NULL, buf, cap, len);
-}
-
-int tks_database_get_k(tks_state *state, tks_key *key, void *buf, size_t cap, size_t *len)
-{
-    return get(state, NULL, key, buf, cap, len);
-}
-
 int tks_database_has(tks_state *base, const char *key, tks_key *prepared)
 {
     struct database_state *state = database_state_of(base);

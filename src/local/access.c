@@ -127,26 +127,6 @@ int tks_local_read(tks_state *base, const char *key, tks_key *prepared, struct t
     return status;
 }
 
-static int get(tks_state *base, const char *key, tks_key *prepared, void *buf, size_t cap,
-               size_t *len)
-{
-    struct tks_reading reading = {.buf = buf, .cap = cap};
-    int status = tks_local_read(base, key, prepared, &reading);
-    if (len)
-        *len = reading.len;
-    return status;
-}
-
-int tks_local_get(tks_state *base, const char *key, void *buf, size_t cap, size_t *len)
-{
-    return get(base, key, NULL, buf, cap, len);
-}
-
-int tks_local_get_k(tks_state *base, tks_key *key, void *buf, size_t cap, size_t *len)
-{
-    return get(base, NULL, key, buf, cap, len);
-}
-
 int tks_local_has(tks_state *base, const char *key, tks_key *prepared)
 {
     struct tks_reading reading = {.peek = true};

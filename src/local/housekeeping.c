@@ -208,20 +208,10 @@ static uint64_t table_bytes(const struct local_store *store)
     return bytes;
 }
 
-static int add_plugin(void *arg, const char *plugin, size_t plugin_len, uint64_t keys)
-{
-    struct tks_stats *stats = arg;
-    (void)plugin;
-    (void)plugin_len;
-    stats->plugins++;
-    stats->keys += keys;
-    return 0;
-}
-
 int tks_local_stats(tks_store *base, struct tks_stats *stats)
 {
     struct local_store *store = local_store_of(base);
-    int status = tks_local_plugins(base, add_plugin, stats);
+    int status = tks_local_plugins(base, tks_count_plugin, stats);
     if (status)
         return status;
     pthread_mutex_lock(&store->lock);

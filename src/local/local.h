@@ -122,8 +122,6 @@ bool tks_local_purge(struct local_store *store, struct local_plugin *plugin, con
 /** Free what is in no table and in nobody's sight any more. */
 void tks_local_free_entries(struct local_store *store, struct local_entry *entries);
 
-int tks_local_get(tks_state *state, const char *key, void *buf, size_t cap, size_t *len);
-int tks_local_get_k(tks_state *state, tks_key *key, void *buf, size_t cap, size_t *len);
 int tks_local_read(tks_state *state, const char *key, tks_key *prepared,
                    struct tks_reading *reading);
 int tks_local_has(tks_state *state, const char *key, tks_key *prepared);
