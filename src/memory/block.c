@@ -7,8 +7,11 @@
 
 /* Slabs looked at in one ordinary search; the rest only under pressure. */
 #define SEARCH_SLABS 256u
+#define RECENT_SLABS 32u
 #define STALE_SLABS 8u /* of these, whose every block was looked at for nothing */
+/* Looked through for strays by one refill: words of slabs, and of these, whole slabs. */
 #define STRAY_SLABS 64u
+#define STRAY_USED_SLABS 4u
 /* Committed ahead of need: an eighth of what is in use, at most 2 MiB. */
 #define AHEAD_PART 8u
 #define AHEAD_SLABS 32u
@@ -431,33 +434,58 @@ static void use_slab(struct tks_member *member, unsigned class, uint64_t slab)
     member->current_index[class] = 0;
 }
 
-/*
- * A slab of class @p of with room, for blocks of class @p class. Ordinarily only some of the
- * committed ones are looked at: this is part of somebody's insert. Under pressure (@p whole) it is
- * every block of every slab. What is offered is only a hint: a caller that is sent to full slabs
- * again and again would take the store for full.
- */
-static bool find_partial(struct tks_member *member, unsigned class, unsigned of, bool whole)
+enum search {
+    SEARCH_SOME,    /* of the committed slabs that are offered: part of somebody's insert */
+    SEARCH_OFFERED, /* all of these */
+    SEARCH_WHOLE,   /* under pressure: every block of every slab */
+};
+
+/* Whether the slab, of class @p of, has room, and is ours now. What is offered is only a hint: a
+ * caller that is sent to full slabs again and again would take the store for full. */
+static bool use_if_room(struct tks_member *member, unsigned class, unsigned of, uint64_t slab,
+                        bool offered)
 {
     struct tks_segment *segment = member->segment;
+    uint64_t word = load_relaxed(&segment->slabs[slab].word);
+    if (slab_kind(word) != SLAB_CLASSED || slab_class(word) != of ||
+        (offered && !load_relaxed(&segment->slabs[slab].has_free)))
+        return false;
+    if (slab_has_free(segment, slab, of)) {
+        use_slab(member, class, slab);
+        return true;
+    }
+    store_relaxed(&segment->slabs[slab].has_free, 0);
+    member->stale_slabs++;
+    return false;
+}
+
+/* Whoever came for one write left a nearly empty slab, and it is one of the last that were chosen.
+ * Without this look behind the hint each such would take a new one, in a segment whose first slabs
+ * are full. */
+static bool find_recent(struct tks_member *member, unsigned class)
+{
+    const uint64_t hint = load_relaxed(&member->segment->header->empty_hint);
+    for (uint64_t i = 1; i <= RECENT_SLABS && i <= hint && hint <= member->segment->slab_count; i++)
+        if (use_if_room(member, class, class, hint - i, true))
+            return true;
+    return false;
+}
+
+/* A slab of class @p of with room, for blocks of class @p class. */
+static bool find_partial(struct tks_member *member, unsigned class, unsigned of, enum search search)
+{
+    struct tks_segment *segment = member->segment;
+    const bool whole = search == SEARCH_WHOLE, some = search == SEARCH_SOME;
     const uint64_t committed = load_relaxed(&segment->header->commit_hint) + COMMIT_SLABS;
     const uint64_t range =
         whole || committed > segment->slab_count ? segment->slab_count : committed;
-    const uint64_t limit = whole || range < SEARCH_SLABS ? range : SEARCH_SLABS;
-    unsigned stale = 0;
-    for (uint64_t i = 0; i < limit && (whole || stale < STALE_SLABS); i++) {
-        uint64_t slab = ++member->scan_slab[class] % range;
-        uint64_t word = load_relaxed(&segment->slabs[slab].word);
-        if (slab_kind(word) != SLAB_CLASSED || slab_class(word) != of ||
-            !(whole || load_relaxed(&segment->slabs[slab].has_free)))
-            continue;
-        if (slab_has_free(segment, slab, of)) {
-            use_slab(member, class, slab);
+    const uint64_t limit = some && range > SEARCH_SLABS ? SEARCH_SLABS : range;
+    member->stale_slabs = 0;
+    if (some && find_recent(member, class))
+        return true;
+    for (uint64_t i = 0; i < limit && (!some || member->stale_slabs < STALE_SLABS); i++)
+        if (use_if_room(member, class, of, ++member->scan_slab[class] % range, !whole))
             return true;
-        }
-        store_relaxed(&segment->slabs[slab].has_free, 0);
-        stale++;
-    }
     return false;
 }
 
@@ -519,18 +547,31 @@ bool tks_commit_ahead(struct tks_member *member)
     return short_of_slabs(member->segment) && commit_more(member) == TKS_OK;
 }
 
+/*
+ * A portion of the pass over all slabs for blocks that no living limbo lists. All members share the
+ * pass: one that comes for a single write looks at other slabs than the one before it. Its count is
+ * only a hint (a lost update repeats a portion), but the mark is taken before a pass begins, so
+ * what is left behind in the course of one is found by the next.
+ */
 static void reclaim_strays(struct tks_member *member)
 {
     struct tks_segment *segment = member->segment;
-    if (!load_relaxed(&segment->header->stray_retired))
-        return;
-    if (member->stray_slab >= segment->slab_count) {
-        member->stray_slab = 0;
-        store_relaxed(&segment->header->stray_retired, 0);
+    struct header *header = segment->header;
+    uint64_t left = load_relaxed(&header->stray_slabs_left);
+    if (!left || left > segment->slab_count) {
+        if (!load_relaxed(&header->stray_retired))
+            return;
+        store_relaxed(&header->stray_retired, 0);
+        left = segment->slab_count;
     }
-    tks_reclaim_slabs(member, member->stray_slab, STRAY_SLABS);
+    const uint64_t first = segment->slab_count - left;
+    uint64_t end = first;
+    for (unsigned used = 0;
+         end < segment->slab_count && end < first + STRAY_SLABS && used < STRAY_USED_SLABS; end++)
+        used += slab_kind(load_relaxed(&segment->slabs[end].word)) != SLAB_UNCOMMITTED;
+    tks_reclaim_slabs(member, first, end - first);
     tks_point(POINT_STRAYS_SCANNED);
-    member->stray_slab += STRAY_SLABS;
+    store_relaxed(&header->stray_slabs_left, segment->slab_count - end);
 }
 
 /* Everything that is safe to take back, from everybody. */
@@ -551,10 +592,10 @@ static void reclaim_all(struct tks_member *member)
 /* Room for a block of @p class in a slab that has some, of the class or a larger one. */
 static bool find_room_anywhere(struct tks_member *member, unsigned class)
 {
-    if (find_partial(member, class, class, true) || find_empty(member, class, true))
+    if (find_partial(member, class, class, SEARCH_WHOLE) || find_empty(member, class, true))
         return true;
     for (unsigned larger = class + 1; larger < CLASS_COUNT; larger++)
-        if (find_partial(member, class, larger, true))
+        if (find_partial(member, class, larger, SEARCH_WHOLE))
             return true;
     return false;
 }
@@ -563,6 +604,8 @@ static int refill_hard(struct tks_member *member, unsigned class)
 {
     uint64_t *word = &member->segment->header->snapshot;
     tks_point(POINT_REFILL_HARD);
+    if (class < CLASS_COUNT && find_partial(member, class, class, SEARCH_OFFERED))
+        return TKS_OK;
     for (int attempt = 0; attempt < HARD_ATTEMPTS; attempt++) {
         uint64_t snapshot = load_ordered(word);
         reclaim_all(member);
@@ -586,7 +629,7 @@ int tks_block_refill(struct tks_member *member, uint64_t bytes, bool hard)
     if (class == CLASS_COUNT)
         return TKS_OK;
     reclaim_strays(member);
-    if (find_partial(member, class, class, false))
+    if (find_partial(member, class, class, SEARCH_SOME))
         return TKS_OK;
     bool found = find_empty(member, class, false);
     if (short_of_slabs(member->segment))

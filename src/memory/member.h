@@ -48,7 +48,7 @@ struct tks_member {
     uint32_t current_slab[CLASS_END];
     uint32_t current_index[CLASS_END];
     uint32_t scan_slab[CLASS_END]; /* where the search for a slab with room goes on */
-    uint32_t stray_slab;
+    unsigned stale_slabs;          /* that were offered and had none, in this search */
     /* the slot that holds the epoch back, and since when */
     unsigned lag_slot;
     uint64_t lag_section;

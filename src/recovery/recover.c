@@ -197,6 +197,17 @@ unsigned tks_recover_dead(struct tks_member *member)
 
 /* ---- Joining and leaving ------------------------------------------------------------------- */
 
+/* Members that come for one write each must not all look at the same part of a large segment: what
+ * room they leave elsewhere would never be found. Steps of the golden ratio (Knuth, TAOCP 3, 6.4)
+ * spread whoever comes one after another. */
+static void spread_searches(struct tks_member *member)
+{
+    const uint64_t joined = member->generation * SLOTS_MAX + member->index;
+    const uint32_t start = (uint32_t)(joined * 0x9e3779b97f4a7c15ull >> 32);
+    for (unsigned class = 0; class < CLASS_END; class ++)
+        member->scan_slab[class] = start;
+}
+
 /* False: what its dead owner left could not be settled; the slot is left to others. */
 static bool adopt(struct tks_member *member, unsigned index, enum slot_use use, bool inherited)
 {
@@ -213,6 +224,7 @@ static bool adopt(struct tks_member *member, unsigned index, enum slot_use use, 
     }
     tks_point(POINT_JOIN_INHERITED);
     member->generation = load_acquire(&member->slot->generation);
+    spread_searches(member);
     store_release(&member->slot->owner_pid, (uint64_t)getpid());
     tks_slot_use(member->slot, use);
     tks_point(POINT_JOIN_ADOPTED);

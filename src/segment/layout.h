@@ -478,9 +478,11 @@ struct header {
     uint64_t snapshot_beat; /* the snapshot's holder moves it on */
     uint64_t commit_hint;   /* first slab that may be uncommitted */
     uint64_t empty_hint;    /* first slab that may be empty */
-    uint64_t
-        stray_retired; /* blocks dropped from a full limbo or left by the dead: scan for them */
-    uint64_t pad5[3];
+    /* Blocks dropped from a full limbo or left by the dead: look for them in a pass over all slabs,
+     * of which so many are left in the one under way. */
+    uint64_t stray_retired;
+    uint64_t stray_slabs_left;
+    uint64_t pad5[2];
 
     /* Checkpoints: the lease of who writes them, tickets of who waits for one, what came of it. */
     uint64_t lease;        /* lease_word() */

@@ -73,10 +73,21 @@ static void one_megabyte_holds_500_values_of_200_bytes(void **fixture)
     check_filled(f->state, count, 200);
 }
 
-enum { SHORT_PLUGINS = 5 };
+enum { SHORT_PLUGINS = 5, SHORT_SAMPLE = 160000 };
 
-/* As many small values as fit, by states opened for @p writes each, one plugin after the other. */
-static int fill_by_short_states(struct api *f, int writes)
+static uint64_t committed_bytes(struct api *f)
+{
+    struct tks_stats stats = {.size = sizeof(stats)};
+
+    CHECK_OK(tks_store_stats(f->store, &stats));
+    return stats.committed_bytes;
+}
+
+/*
+ * As many small values as fit, by states opened for @p writes each, one plugin after the other;
+ * @p committed: what the first SHORT_SAMPLE of them took.
+ */
+static int fill_by_short_states(struct api *f, int writes, uint64_t *committed)
 {
     char key[KEY_SIZE], plugin[16];
     int count = 0, status = TKS_OK;
@@ -90,6 +101,8 @@ static int fill_by_short_states(struct api *f, int writes)
             name_key(key, count);
             status = tks_set(state, key, value_of(24), 24);
             count += status == TKS_OK;
+            if (count == SHORT_SAMPLE)
+                *committed = committed_bytes(f);
         }
         tks_state_close(state);
     }
@@ -99,14 +112,19 @@ static int fill_by_short_states(struct api *f, int writes)
 
 static void short_states_do_not_scatter_blocks(void **fixture)
 {
+    uint64_t close = 0, scattered = 0;
+
     if (API_THREAD_SANITIZER)
         skip(); /* a minute for what one thread does */
-    const int together = fill_by_short_states(*fixture, 20000);
-    const int alternating = fill_by_short_states(*fixture, 1);
+    const int together = fill_by_short_states(*fixture, 20000, &close);
+    const int alternating = fill_by_short_states(*fixture, 1, &scattered);
 
     print_message("           64M hold %d values written together, %d one by one\n", together,
                   alternating);
+    print_message("           %d take %llu KiB together, %llu KiB one by one\n", SHORT_SAMPLE,
+                  (unsigned long long)close >> 10, (unsigned long long)scattered >> 10);
     CHECK(alternating >= together / 2);
+    CHECK(scattered > 0 && scattered < close + close / 2);
 }
 
 static void one_megabyte_of_500_values_takes_overwrites(void **fixture)

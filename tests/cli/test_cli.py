@@ -1108,7 +1108,9 @@ class CheckpointFiles(CheckpointTest):
     def wait_for_host(self):
         end = time.monotonic() + 20
         while time.monotonic() < end:
-            if json.loads(self.good("stat", "--json"))["checkpoint_host"] != 0:
+            # Elected is not yet at work: the file is locked before it is written.
+            if (json.loads(self.good("stat", "--json"))["checkpoint_host"] != 0 and
+                    os.path.exists(self.file)):
                 return
             time.sleep(0.05)
         self.fail("nobody writes checkpoints")
