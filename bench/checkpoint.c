@@ -112,9 +112,9 @@ tks_store *checkpointing_start(const struct checkpointed *checkpointed, unsigned
     tks_store *store;
 
     snprintf(uri, sizeof(uri),
-             "shm://%s?size=%" PRIu64 "M&slots=16&checkpoint=%s&interval_ms=%u&snapshot_cpu=%d",
+             "shm://%s?size=%" PRIu64 "M&slots=16&checkpoint=%s&interval_ms=%u&snapshot_cpu=%d%s",
              checkpointed->name, key_count / 2000 + 16, checkpointed->path, interval_ms,
-             options.other_cpu);
+             options.other_cpu, options.huge ? "&huge=1" : "");
     if (tks_store_open(uri, NULL, &store) != TKS_OK) {
         die("%s: %s", uri, tks_last_error());
     }

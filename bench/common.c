@@ -407,6 +407,7 @@ static void print_help(const char *question)
     printf("bench-%s: %s\n\n"
            "  --rounds N     rounds, peers interleaved in each; figures are medians (default 3)\n"
            "  --quick        a smoke run of seconds; its figures mean nothing\n"
+           "  --huge         huge pages under tickstate (huge=1) and the flat table\n"
            "  --only NAME    only tickstate, the flat table and peers whose name contains NAME\n"
            "  --json FILE    also write the tables as JSON\n"
            "  --csv FILE     also append the tables as CSV, one line per figure\n"
@@ -433,6 +434,7 @@ static void parse_options(int argc, char **argv, const char *question)
     static const struct option known[] = {
         {"rounds", required_argument, NULL, 'r'},
         {"quick", no_argument, NULL, 'q'},
+        {"huge", no_argument, NULL, 'H'},
         {"only", required_argument, NULL, 'o'},
         {"json", required_argument, NULL, 'j'},
         {"csv", required_argument, NULL, 'c'},
@@ -452,6 +454,9 @@ static void parse_options(int argc, char **argv, const char *question)
             break;
         case 'q':
             options.quick = true;
+            break;
+        case 'H':
+            options.huge = true;
             break;
         case 'o':
             options.only = optarg;
@@ -523,6 +528,9 @@ static void describe_machine(void)
     report_note("%u-byte keys, %u-byte values, %u round%s%s", KEY_LEN, VALUE_LEN, options.rounds,
                 options.rounds == 1 ? "" : "s",
                 options.quick ? "; QUICK: a smoke run, its figures mean nothing" : "");
+    if (options.huge) {
+        report_note("huge pages under tickstate and the flat table");
+    }
     if (CPU_COUNT(&allowed_cpus) < 2) {
         report_note("one CPU only: contended figures are those of time slices");
     }

@@ -26,6 +26,7 @@
 struct bench_options {
     unsigned rounds;
     bool quick;       /* a smoke run of seconds: its figures mean nothing */
+    bool huge;        /* huge pages, for tickstate and the flat table */
     int cpu;          /* the measured thread */
     int other_cpu;    /* the second process of a contended run */
     const char *json; /* NULL: none */

@@ -49,6 +49,9 @@ static void flat_allocate(struct flat *flat, uint64_t slots)
     if (flat->slots == MAP_FAILED) {
         die("no memory for the flat table");
     }
+    if (options.huge && madvise(flat->slots, bytes, MADV_HUGEPAGE) != 0) {
+        die("no huge pages for the flat table");
+    }
     flat->mask = slots - 1;
 }
 

@@ -26,9 +26,9 @@ static tks_store *store_open(const struct peer_config *config)
     tks_store *store;
 
     /* The keeper works on the other CPU, as it would beside a pinned plugin. */
-    snprintf(uri, sizeof(uri), "shm://%s?size=%" PRIu64 "M&slots=16&snapshot_cpu=%d%s",
+    snprintf(uri, sizeof(uri), "shm://%s?size=%" PRIu64 "M&slots=16&snapshot_cpu=%d%s%s",
              config->name, segment_mib(config), options.other_cpu,
-             config->prefault ? "&prefault=1" : "");
+             config->prefault ? "&prefault=1" : "", options.huge ? "&huge=1" : "");
     if (!config->attach) {
         temp_register(config->name, "");
     }

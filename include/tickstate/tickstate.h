@@ -157,8 +157,11 @@ TKS_API const char *tks_version(void);
  * - `slots=` most states and stores open at once, 8 to 4096, default about size/16K, at most 1024. Counts at creation.
  * - `mode=` octal permissions at creation, default 0600; never world-writable. `group=` name or number of the group at creation.
  * - `prefault=1` commits the whole segment and fills this process's page tables at open.
- * - `lock=1` keeps the pages of this process's mapping in RAM (mlock). `huge=1` asks for transparent huge pages.
- *   tks_store_stats() says what took effect.
+ * - `lock=1` keeps the pages of this process's mapping in RAM (mlock).
+ * - `huge=1` puts what this process commits under huge pages of 2 MiB, by MADV_COLLAPSE (Linux 6.1), which needs no
+ *   administrator: 2 MiB are committed at a time, and all attached processes profit. What the segment holds already is
+ *   moved at open, which interrupts those who use it for up to a millisecond per 2 MiB: ask for it at creation.
+ *   tks_store_stats() says what took effect of these three.
  * - `sweep_ms=` run tks_store_sweep() every so many ms in a background thread of this process, 0: never (default).
  * - `checkpoint=` full path of the file the store is kept in (mode 0600; files beside it begin with its name). One of the
  *   attached processes that gave it writes, in a thread of low priority, what changed; the others take over when it
@@ -387,7 +390,7 @@ struct tks_stats {
     int64_t clock_skew_ms;    /**< store clock minus wall clock now, ms */
     uint32_t prefaulted;      /**< 1: prefault= took effect in this process */
     uint32_t locked;          /**< 1: lock= took effect */
-    uint32_t huge;            /**< 1: huge= took effect */
+    uint32_t huge;            /**< 1: huge= took effect, whoever asked for it */
     uint32_t mode;            /**< permission bits */
     uint64_t checkpoint_host;   /**< process that writes checkpoints, 0: nobody does now */
     uint64_t checkpoint_cuts;   /**< cuts written since creation */

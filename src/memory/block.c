@@ -538,7 +538,9 @@ static bool short_of_slabs(const struct tks_segment *segment)
 {
     uint64_t used = load_relaxed(&segment->header->empty_hint);
     uint64_t committed = load_relaxed(&segment->header->commit_hint) + COMMIT_SLABS;
-    uint64_t wanted = used / AHEAD_PART < AHEAD_SLABS ? used / AHEAD_PART : AHEAD_SLABS;
+    /* With huge pages it takes longer, and comes in portions of so many. */
+    const bool most = segment->huge || used / AHEAD_PART > AHEAD_SLABS;
+    const uint64_t wanted = most ? AHEAD_SLABS : used / AHEAD_PART;
     return committed < segment->slab_count && committed < used + wanted;
 }
 

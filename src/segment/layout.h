@@ -482,7 +482,8 @@ struct header {
      * of which so many are left in the one under way. */
     uint64_t stray_retired;
     uint64_t stray_slabs_left;
-    uint64_t pad5[2];
+    uint64_t huge; /* 1: what was committed last for somebody with huge=1 is huge pages */
+    uint64_t pad5[1];
 
     /* Checkpoints: the lease of who writes them, tickets of who waits for one, what came of it. */
     uint64_t lease;        /* lease_word() */

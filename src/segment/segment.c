@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/process.h"
+#include "segment/pages.h"
 #include "segment/slot.h"
 
 #include <dirent.h>
@@ -24,10 +25,6 @@
 #define OPEN_ATTEMPTS 100
 /* What the name of a segment that is being removed goes on with. */
 #define ASIDE ".removed."
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 /* ---- Geometry and fingerprint -------------------------------------------------------------- */
 
@@ -93,17 +90,6 @@ static void path_of(const char *name, char path[256])
     snprintf(path, 256, SHM_FOLDER "/%s", name);
 }
 
-/* fallocate, so that a full tmpfs is an error here and not SIGBUS at the first touch. */
-static int commit_range(int fd, uint64_t offset, uint64_t bytes)
-{
-    for (;;) {
-        if (!fallocate(fd, 0, (off_t)offset, (off_t)bytes))
-            return 0;
-        if (errno != EINTR)
-            return errno;
-    }
-}
-
 static int random_words(uint64_t *words, size_t bytes)
 {
     return getrandom(words, bytes, 0) == (ssize_t)bytes ? 0 : EIO;
@@ -137,9 +123,9 @@ static void fill_slabs(char *base, const struct geometry *geometry)
 static int fill_segment(int fd, const struct geometry *geometry)
 {
     const uint64_t group = COMMIT_SLABS < geometry->slabs ? COMMIT_SLABS : geometry->slabs;
-    int error = commit_range(fd, 0, geometry->state_table_offset + group * SLAB_STATES * 8);
+    int error = tks_pages_commit(fd, 0, geometry->state_table_offset + group * SLAB_STATES * 8);
     if (!error)
-        error = commit_range(fd, geometry->slabs_offset, group * SLAB_BYTES);
+        error = tks_pages_commit(fd, geometry->slabs_offset, group * SLAB_BYTES);
     if (error)
         return error;
     tks_point(POINT_CREATE_COMMITTED);
@@ -197,9 +183,8 @@ static int fill_unnamed(const struct tks_segment_options *options, int fd)
         return TKS_OK;
     if (fstat(fd, &status))
         return tks_fail_errno(errno, "cannot look at the new segment \"%s\"", options->name);
-    char *base =
-        mmap(NULL, options->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (base == MAP_FAILED)
+    char *base = tks_pages_map(fd, options->size_bytes);
+    if (!base)
         return tks_fail_errno(errno, "cannot map the new segment \"%s\"", options->name);
     fill_mapping(&segment, base, &status);
     name_mapping(&segment, options);
@@ -325,8 +310,8 @@ static int map_checked(const struct tks_segment_options *options, int fd, const 
     if (bytes < SEGMENT_BYTES_MIN || bytes > SEGMENT_BYTES_MAX)
         return tks_fail(TKS_CORRUPT, "segment \"%s\" has an impossible size of %llu bytes",
                         options->name, (unsigned long long)bytes);
-    char *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (base == MAP_FAILED)
+    char *base = tks_pages_map(fd, bytes);
+    if (!base)
         return tks_fail_errno(errno, "cannot map segment \"%s\"", options->name);
     tks_point(POINT_ATTACH_MAPPED);
     int result_status = check_header(options->name, (struct header *)(void *)base, bytes);
@@ -380,14 +365,52 @@ static int attach_fd(const struct tks_segment_options *options, int fd, struct t
     return TKS_OK;
 }
 
+/* Where slab @p slab begins, and where its states do. */
+static uint64_t slab_at(const struct tks_segment *segment, uint64_t slab)
+{
+    return segment->geometry.slabs_offset + slab * SLAB_BYTES;
+}
+
+static uint64_t states_at(const struct tks_segment *segment, uint64_t slab)
+{
+    return segment->geometry.state_table_offset + slab * SLAB_STATES * 8;
+}
+
+/* The header says what came of the last attempt, for everybody's stats. */
+static void make_huge(struct tks_segment *segment, uint64_t from, uint64_t bytes)
+{
+    uint64_t windows = 0;
+    const uint64_t huge =
+        tks_pages_make_huge(segment->base, segment->size_bytes, from, bytes, &windows);
+    if (windows)
+        store_relaxed(&segment->header->huge, huge == windows);
+}
+
+static void use_huge_pages(struct tks_segment *segment)
+{
+    segment->huge = true;
+    make_huge(segment, 0, segment->geometry.state_table_offset);
+    for (uint64_t slab = 0, end; slab < segment->slab_count; slab = end) {
+        bool committed = false;
+        end = slab;
+        do
+            committed |= slab_kind(load_relaxed(&segment->slabs[end].word)) != SLAB_UNCOMMITTED;
+        while (++end < segment->slab_count && slab_at(segment, end) % WINDOW_BYTES);
+        if (!committed)
+            continue;
+        make_huge(segment, states_at(segment, slab), (end - slab) * SLAB_STATES * 8);
+        make_huge(segment, slab_at(segment, slab), (end - slab) * SLAB_BYTES);
+    }
+}
+
 static void apply_memory_options(const struct tks_segment_options *options,
                                  struct tks_segment *segment)
 {
     if (options->huge && !segment->huge)
-        segment->huge = !madvise(segment->base, segment->size_bytes, MADV_HUGEPAGE);
+        use_huge_pages(segment);
     if (options->prefault && !segment->prefaulted)
         segment->prefaulted = !tks_segment_commit(segment, 0, segment->slab_count) &&
-                              !madvise(segment->base, segment->size_bytes, MADV_POPULATE_WRITE);
+                              tks_pages_populate(segment->base, 0, segment->size_bytes);
     if (options->lock && !segment->locked) {
         /* ONFAULT: what is not committed yet must not be committed by locking it. */
         segment->locked = !mlock2(segment->base, segment->size_bytes, MLOCK_ONFAULT);
@@ -505,22 +528,39 @@ void tks_segment_keeper_sleep(struct tks_segment *segment, uint32_t calls, int64
 
 /* ---- Memory and time ----------------------------------------------------------------------- */
 
+/* What a huge page holds is committed together, if there is room for it. */
+static void widen(const struct tks_segment *segment, uint64_t *first, uint64_t *count)
+{
+    uint64_t from = *first, end = *first + *count;
+    while (from > 0 && slab_at(segment, from) % WINDOW_BYTES)
+        from--;
+    while (end < segment->slab_count && slab_at(segment, end) % WINDOW_BYTES)
+        end++;
+    if (!tks_pages_commit(segment->fd, states_at(segment, from), (end - from) * SLAB_STATES * 8) &&
+        !tks_pages_commit(segment->fd, slab_at(segment, from), (end - from) * SLAB_BYTES)) {
+        *first = from;
+        *count = end - from;
+    }
+}
+
 int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t count)
 {
-    const struct geometry *geometry = &segment->geometry;
-    const uint64_t slabs_at = geometry->slabs_offset + first * SLAB_BYTES;
-    const uint64_t states_at = geometry->state_table_offset + first * SLAB_STATES * 8;
-    int error = commit_range(segment->fd, states_at, count * SLAB_STATES * 8);
+    if (segment->huge)
+        widen(segment, &first, &count);
+    const uint64_t slabs = slab_at(segment, first), slab_bytes = count * SLAB_BYTES;
+    const uint64_t states = states_at(segment, first), state_bytes = count * SLAB_STATES * 8;
+    int error = tks_pages_commit(segment->fd, states, state_bytes);
     if (!error)
-        error = commit_range(segment->fd, slabs_at, count * SLAB_BYTES);
+        error = tks_pages_commit(segment->fd, slabs, slab_bytes);
     if (error)
         return tks_fail_errno(error, "cannot commit memory to segment \"%s\"", segment->name);
     tks_point(POINT_COMMIT_MEMORY);
-    /* Page tables in one go instead of a fault per page; a kernel without it faults them in. */
-    const uint64_t page = states_at & ~(uint64_t)4095;
-    (void)madvise(segment->base + page, states_at + count * SLAB_STATES * 8 - page,
-                  MADV_POPULATE_WRITE);
-    (void)madvise(segment->base + slabs_at, count * SLAB_BYTES, MADV_POPULATE_WRITE);
+    if (segment->huge) {
+        make_huge(segment, states, state_bytes);
+        make_huge(segment, slabs, slab_bytes);
+    }
+    (void)tks_pages_populate(segment->base, states, state_bytes);
+    (void)tks_pages_populate(segment->base, slabs, slab_bytes);
     tks_point(POINT_COMMIT_POPULATED);
     for (uint64_t i = first; i < first + count; i++) {
         /* Whatever else a damaged word says: who asks again and again must come to an end. */

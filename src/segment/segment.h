@@ -63,7 +63,8 @@ struct tks_segment {
     uint64_t references;
     struct tks_segment *next;
     uint32_t calls, sleepers; /* of this process's keepers: an event count */
-    bool prefaulted, locked, huge;
+    bool prefaulted, locked;
+    bool huge;      /* what this process commits is to be huge pages */
     char name[204]; /* as in the options */
 };
 

@@ -266,7 +266,7 @@ static void describe(const struct tks_segment *segment, struct tks_stats *stats)
     stats->clock_skew_ms = tks_segment_now_ms(segment) - wall_ms();
     stats->prefaulted = segment->prefaulted;
     stats->locked = segment->locked;
-    stats->huge = segment->huge;
+    stats->huge = load_relaxed(&header->huge) == 1;
     stats->mode = fstat(segment->fd, &file) ? 0 : file.st_mode & 07777;
     describe_checkpoints(segment, stats);
     describe_mirror(segment, stats);

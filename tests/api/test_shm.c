@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* shm:// alone: its URI, creation, modes, slots and destruction. Skipped for other backends. */
+#include <ctype.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -354,6 +355,61 @@ static void prefault_lock_and_huge_report_what_took_effect(void **fixture)
     api_dispose(store, uri);
 }
 
+/* KiB of huge pages that this process maps of the file, by what the kernel says of its mappings. */
+static unsigned long huge_kib(const char *path)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[4096];
+    unsigned long kib, sum = 0;
+    bool ours = false;
+
+    CHECK(maps != NULL);
+    while (fgets(line, sizeof(line), maps)) {
+        if (strchr(line, '-') && !isupper((unsigned char)line[0]))
+            ours = strstr(line, path) != NULL;
+        else if (ours && sscanf(line, "ShmemPmdMapped: %lu", &kib) == 1)
+            sum += kib;
+    }
+    fclose(maps);
+    return sum;
+}
+
+static void huge_pages_are_there_or_the_stats_say_not(void **fixture)
+{
+    struct tks_stats stats = {.size = sizeof(stats)};
+    char path[API_URI_MAX];
+    char uri[API_URI_MAX];
+    char key[32];
+    char value[1000];
+    tks_store *store;
+    tks_state *state;
+
+    (void)fixture;
+    memset(value, 'v', sizeof(value));
+    api_shm_uri(uri, "size=64M");
+    store = api_store(uri);
+    CHECK_OK(tks_store_stats(store, &stats));
+    CHECK_INT(stats.huge, 0);
+    api_dispose(store, uri);
+
+    api_shm_uri(uri, "size=64M&huge=1");
+    store = api_store(uri);
+    CHECK_OK(tks_state_open(store, "plugin", &state));
+    for (int i = 0; i < 20000; i++) {
+        snprintf(key, sizeof(key), "key-%d", i);
+        CHECK_OK(tks_set(state, key, value, sizeof(value)));
+    }
+    CHECK_OK(tks_store_stats(store, &stats));
+    path_of(uri, path);
+    if (stats.huge)
+        CHECK(huge_kib(path) * 1024 >= stats.committed_bytes / 2);
+    else
+        CHECK_INT(huge_kib(path), 0);
+    CHECK_INT(api_count_keys(state), 20000);
+    tks_state_close(state);
+    api_dispose(store, uri);
+}
+
 static void sweep_ms_sweeps_in_the_background(void **fixture)
 {
     struct tks_check check = {.size = sizeof(check)};
@@ -671,6 +727,7 @@ int main(void)
         API_TEST(a_link_is_never_followed),
         cmocka_unit_test(a_foreign_file_is_no_store),
         cmocka_unit_test(prefault_lock_and_huge_report_what_took_effect),
+        cmocka_unit_test(huge_pages_are_there_or_the_stats_say_not),
         cmocka_unit_test(sweep_ms_sweeps_in_the_background),
         API_TEST(all_slots_taken_is_busy),
         API_TEST(slots_of_the_dead_are_free_again),

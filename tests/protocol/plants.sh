@@ -13,6 +13,7 @@ missed=0
 run() {
     output=$(timeout 60 "$folder/$1_$2" --plant --budget $seconds --seed "$3" 2>&1)
     status=$?
+    [ $status -eq 126 ] || [ $status -eq 127 ] && return 127
     [ $status -eq 77 ] && return 77
     line=$(printf '%s\n' "$output" | grep -m 1 FAILED | cut -c 1-160)
     [ $status -ne 0 ] && [ $status -ne 124 ]
@@ -28,6 +29,7 @@ catch_plant() {
             case $? in
                 0) echo "[       OK ] $plant: caught by $program --seed $seed: $line"; return 0 ;;
                 77) return 77 ;;
+                127) echo "[  FAILED  ] $plant: $program cannot be run"; return 1 ;;
             esac
         done
     done
