@@ -120,7 +120,27 @@ static inline void snapshot_beat(struct tks_segment *segment)
 enum tks_resolved { RESOLVED_WORD, RESOLVED_NOTHING, RESOLVED_UNSETTLED, RESOLVED_LOST };
 
 /** What the bucket that now reads @p word was at @p stamp. Inside a section. */
-enum tks_resolved tks_snapshot_resolve(const struct tks_segment *segment, uint64_t word,
-                                       uint64_t stamp, uint64_t *resolved);
+static inline enum tks_resolved snapshot_resolve(const struct tks_segment *segment, uint64_t word,
+                                                 uint64_t stamp, uint64_t *resolved)
+{
+    if (head_kind(word) == HEAD_EMPTY_NEW)
+        return RESOLVED_UNSETTLED;
+    if (head_kind(word) == HEAD_EMPTY)
+        return head_stamp(word) <= stamp ? RESOLVED_NOTHING : RESOLVED_LOST;
+    if (!head_names_block(word) || !granule_in_range(segment, head_granule(word), GRANULE_BYTES))
+        return RESOLVED_LOST;
+    const uint64_t *node = granule_words(segment, head_granule(word));
+    uint64_t published = load_acquire(node + NODE_STAMP);
+    if (!published)
+        return RESOLVED_UNSETTLED;
+    *resolved = word;
+    if (published <= stamp)
+        return RESOLVED_WORD;
+    uint64_t prev = load_relaxed(node + NODE_PREV);
+    if (!prev || head_fingerprint(prev) != snapshot_tag(stamp))
+        return RESOLVED_LOST;
+    *resolved = prev;
+    return head_names_block(prev) ? RESOLVED_WORD : RESOLVED_NOTHING;
+}
 
 #endif

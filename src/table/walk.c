@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define SECTION_BUCKETS 512u
+#define SECTION_GROUPS (SECTION_BUCKETS / GROUP_HEADS)
 #define WALK_TRIES 1000
 #define BATCH_BYTES 16384u
 
@@ -106,34 +107,55 @@ static void step_on(struct tks_walk *walk, unsigned level)
 /*
  * A walk in hash order meets blocks in no order of their addresses, and waits for memory at every
  * one of them, which is most of the time a full image takes. So it reads a word of each block of a
- * group of neighbouring heads first: loads that do not depend on each other wait together. Loads,
- * not prefetches: most of the wait is for address translation, and a prefetch that would need
- * some is dropped here (measured: a full image of 1 M keys takes 345 ms without any of this or with
- * prefetches, 230 ms with loads). What is read may be of a block that is gone, and decides nothing.
+ * group of neighbouring heads first: loads that do not depend on each other wait together. Their
+ * addresses are collected before: with little else between them, many more are under way at once.
+ * Loads, not prefetches: most of the wait is for address translation, and a prefetch that would
+ * need some is dropped here; after the load it needs none. What is read may be of a block that is
+ * gone, and decides nothing.
  */
-#define GROUP_HEADS 64u
+#define GROUP_HEADS 128u
+#define MEMBERS_TOUCHED (GRANULE_BYTES / 8 - VECTOR_MEMBERS) /* of a vector: its first line's */
 
-static uint64_t touch_block(const struct tks_segment *segment, uint64_t word)
+struct touched {
+    uint64_t granules[GROUP_HEADS * MEMBERS_TOUCHED];
+    uint64_t vectors[GROUP_HEADS];
+    unsigned count, vector_count;
+};
+
+/* Which heads are empty nobody can predict, so nothing branches on it. */
+static void collect(const struct tks_segment *segment, struct touched *touched, uint64_t word)
 {
     const uint64_t granule = head_granule(word);
-    if (!head_names_block(word) || !granule_in_range(segment, granule, 2 * GRANULE_BYTES))
-        return 0;
-    __builtin_prefetch(granule_words(segment, granule + 1));
-    return load_relaxed(granule_words(segment, granule));
+    const bool block = head_names_block(word) & granule_in_range(segment, granule, GRANULE_BYTES);
+    touched->granules[touched->count] = granule;
+    touched->count += block;
+    touched->vectors[touched->vector_count] = granule;
+    touched->vector_count += block & (head_kind(word) == HEAD_VECTOR);
 }
 
-static uint64_t touch_members(const struct tks_segment *segment, uint64_t word)
+static void collect_members(const struct tks_segment *segment, struct touched *touched)
 {
-    const uint64_t granule = head_granule(word);
-    if (head_kind(word) != HEAD_VECTOR || !granule_in_range(segment, granule, GRANULE_BYTES))
-        return 0;
-    const uint64_t *vector = granule_words(segment, granule);
-    const uint64_t room = GRANULE_BYTES / 8 - VECTOR_MEMBERS; /* of its first line */
-    const uint64_t count = load_relaxed(vector + VECTOR_COUNT);
+    const unsigned vectors = touched->vector_count;
+    touched->count = 0;
+    for (unsigned v = 0; v < vectors; v++) {
+        const uint64_t *vector = granule_words(segment, touched->vectors[v]);
+        const uint64_t count = load_relaxed(vector + VECTOR_COUNT);
+        for (uint64_t i = 0; i < MEMBERS_TOUCHED && i < count; i++) {
+            const uint64_t granule = head_granule(load_relaxed(vector + VECTOR_MEMBERS + i));
+            touched->granules[touched->count] = granule;
+            touched->count += granule_in_range(segment, granule, GRANULE_BYTES);
+        }
+    }
+}
+
+static void touch(const struct tks_segment *segment, const struct touched *touched)
+{
     uint64_t sum = 0;
-    for (uint64_t i = 0; i < count && i < room; i++)
-        sum += touch_block(segment, load_relaxed(vector + VECTOR_MEMBERS + i));
-    return sum;
+    for (unsigned i = 0; i < touched->count; i++)
+        sum += load_relaxed(granule_words(segment, touched->granules[i]));
+    __asm__ volatile("" ::"r"(sum)); /* the loads are what it is for */
+    for (unsigned i = 0; i < touched->count; i++)
+        __builtin_prefetch(granule_words(segment, touched->granules[i] + 1));
 }
 
 /* The heads from @p place on that the walk comes to next, without leaving the piece or the group.
@@ -151,23 +173,24 @@ static uint64_t heads_ahead(const struct tks_walk *walk, const struct tks_place 
     return ahead < wanted ? ahead : wanted;
 }
 
-static void touch_ahead(struct tks_walk *walk, const struct tks_place *place)
+/* Returns for how many heads. */
+static uint64_t touch_ahead(const struct tks_walk *walk, const struct tks_place *place)
 {
     const struct tks_segment *segment = walk->member->segment;
     const uint64_t *first =
         place->piece ? granule_words(segment, place->piece) : walk->plugin->heads;
     const uint64_t here = (uint64_t)(place->head - first);
     const uint64_t ahead = heads_ahead(walk, place, here);
-    if (walk->position <= walk->touched ||
-        (place->piece && !granule_in_range(segment, place->piece, (here + ahead) * 8)))
-        return;
-    uint64_t sum = 0;
+    if (place->piece && !granule_in_range(segment, place->piece, (here + ahead) * 8))
+        return 1;
+    struct touched touched;
+    touched.count = touched.vector_count = 0;
     for (uint64_t i = 0; i < ahead; i++)
-        sum += touch_block(segment, load_relaxed(place->head + i));
-    for (uint64_t i = 0; i < ahead; i++)
-        sum += touch_members(segment, load_relaxed(place->head + i));
-    __asm__ volatile("" ::"r"(sum)); /* the loads are what it is for */
-    walk->touched = walk->position + (ahead << (64 - level_bits(place->level))) - 1;
+        collect(segment, &touched, load_relaxed(place->head + i));
+    touch(segment, &touched);
+    collect_members(segment, &touched);
+    touch(segment, &touched);
+    return ahead;
 }
 
 /* What the walk sees of a bucket that reads *word. */
@@ -177,8 +200,7 @@ static int see_bucket(const struct tks_walk *walk, const struct tks_place *place
     const uint64_t now = *word;
     bool settled;
     if (walk->snapshot) {
-        enum tks_resolved resolved =
-            tks_snapshot_resolve(segment, now, walk->snapshot->stamp, word);
+        enum tks_resolved resolved = snapshot_resolve(segment, now, walk->snapshot->stamp, word);
         if (resolved == RESOLVED_LOST)
             return WALK_LOST;
         if (resolved == RESOLVED_NOTHING)
@@ -193,37 +215,58 @@ static int see_bucket(const struct tks_walk *walk, const struct tks_place *place
     return STEP_AGAIN;
 }
 
-/* Copy one bucket as the walk sees it. Inside a section; STEP_DONE moves the walk on. */
-static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch, size_t *need)
+/* Copy one bucket as the walk sees it; STEP_DONE moves the walk on. */
+static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch,
+                       const struct tks_place *place, uint64_t word, size_t *need)
+{
+    const size_t used = batch->used;
+    int status = see_bucket(walk, place, &word);
+    if (status == STEP_DONE)
+        status = copy_word(walk, batch, word, need);
+    if (status == STEP_DONE)
+        step_on(walk, place->level);
+    else
+        batch->used = used;
+    return status;
+}
+
+/*
+ * Copy the buckets of one group of heads. Inside a section. One look-up leads to all of them: what
+ * is on the base level and not moved on to the next stands for its hashes there, also if the base
+ * has risen meanwhile, which is after its last bucket was moved. On higher levels the parents
+ * decide, so each bucket there is looked up. A head that is moved ends the group.
+ */
+static int walk_group(struct tks_walk *walk, struct tks_batch *batch, size_t enough, size_t *need)
 {
     struct tks_member *member = walk->member;
     struct tks_segment *segment = member->segment;
     struct tks_place place;
     uint64_t word;
-    size_t used = batch->used;
+    const uint64_t position = walk->position;
+    const size_t used = batch->used;
     int status = TKS_CORRUPT;
     if (index_find(segment, walk->plugin, walk->position, &place, &word)) {
-        touch_ahead(walk, &place);
-        status = see_bucket(walk, &place, &word);
+        const uint64_t *end =
+            place.head + (place.level == place.base ? touch_ahead(walk, &place) : 1);
+        status = walk_bucket(walk, batch, &place, word, need);
+        while (status == STEP_DONE && !walk->ended && ++place.head < end && batch->used < enough) {
+            word = load_acquire(place.head);
+            if (head_kind(word) == HEAD_DONE || head_kind(word) == HEAD_UNUSED)
+                break;
+            status = walk_bucket(walk, batch, &place, word, need);
+        }
     }
-    if (status == STEP_AGAIN)
-        return status;
-    if (status == STEP_DONE)
-        status = copy_word(walk, batch, word, need);
     tks_point(POINT_WALK_COPIED);
     /* What was copied counts only if neither our section nor our snapshot was given up; the acquire
      * fence in section_intact() orders the copy before both looks. */
     bool intact = section_intact(member);
     bool held = !walk->snapshot || snapshot_held(segment, walk->snapshot);
-    if (!intact)
-        status = STEP_AGAIN;
-    else if (!held)
-        status = WALK_LOST;
-    if (status != STEP_DONE)
-        batch->used = used;
-    else
-        step_on(walk, place.level);
-    return status;
+    if (intact && held)
+        return status;
+    batch->used = used;
+    walk->position = position;
+    walk->ended = false;
+    return intact ? WALK_LOST : STEP_AGAIN;
 }
 
 static int damage(const struct tks_walk *walk)
@@ -244,14 +287,14 @@ static void close_section(const struct tks_walk *walk)
         section_leave(walk->member);
 }
 
-/* Some buckets in one section. */
+/* Some groups in one section. */
 static int walk_section(struct tks_walk *walk, struct tks_batch *batch, size_t enough, size_t *need)
 {
     int status = STEP_DONE;
-    for (unsigned i = 0; status == STEP_DONE && i < SECTION_BUCKETS; i++) {
+    for (unsigned i = 0; status == STEP_DONE && i < SECTION_GROUPS; i++) {
         if (walk->ended || batch->used >= enough)
             break;
-        status = walk_bucket(walk, batch, need);
+        status = walk_group(walk, batch, enough, need);
     }
     return status;
 }

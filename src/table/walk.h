@@ -18,8 +18,7 @@ struct tks_walk {
     bool values;                         /* copy values too */
     bool in_tick;                        /* the section is the caller's and stays open */
     bool ended;
-    uint64_t last;    /* hash to end with; 0: the last there is */
-    uint64_t touched; /* up to this hash blocks are on their way into the caches */
+    uint64_t last; /* hash to end with; 0: the last there is */
 };
 
 /** One entry in a batch, followed by key + NUL and value, each padded to 8. */

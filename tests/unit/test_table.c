@@ -387,7 +387,7 @@ static void a_bucket_resolves_to_what_it_was_or_is_lost(void **state)
     uint64_t resolved, granule = make_node(table, PIN_NEW_ENTRY, 0, 0);
     uint64_t *node = granule_words(segment, granule);
     uint64_t word = head_word(HEAD_ENTRY, granule, 5);
-#define RESOLVE(what) tks_snapshot_resolve(segment, what, stamp, &resolved)
+#define RESOLVE(what) snapshot_resolve(segment, what, stamp, &resolved)
     assert_int_equal(RESOLVE(head_empty(HEAD_EMPTY_NEW, 1)), RESOLVED_UNSETTLED);
     assert_int_equal(RESOLVE(head_empty(HEAD_EMPTY, stamp)), RESOLVED_NOTHING);
     assert_int_equal(RESOLVE(head_empty(HEAD_EMPTY, stamp + 1)), RESOLVED_LOST);
