@@ -12,9 +12,11 @@
 /* Looked through for strays by one refill: words of slabs, and of these, whole slabs. */
 #define STRAY_SLABS 64u
 #define STRAY_USED_SLABS 4u
-/* Committed ahead of need: an eighth of what is in use, at most 2 MiB. */
+/* Committed ahead of need: an eighth of what is in use, at most 768 KiB: some milliseconds of
+ * inserts. With huge pages it takes longer, and comes in portions of 2 MiB. */
 #define AHEAD_PART 8u
-#define AHEAD_SLABS 32u
+#define AHEAD_SLABS 12u
+#define AHEAD_HUGE_SLABS 32u
 /* Passes of reclaiming everything, while snapshots keep coming in between. */
 #define HARD_ATTEMPTS 16
 
@@ -538,9 +540,9 @@ static bool short_of_slabs(const struct tks_segment *segment)
 {
     uint64_t used = load_relaxed(&segment->header->empty_hint);
     uint64_t committed = load_relaxed(&segment->header->commit_hint) + COMMIT_SLABS;
-    /* With huge pages it takes longer, and comes in portions of so many. */
-    const bool most = segment->huge || used / AHEAD_PART > AHEAD_SLABS;
-    const uint64_t wanted = most ? AHEAD_SLABS : used / AHEAD_PART;
+    uint64_t wanted = used / AHEAD_PART < AHEAD_SLABS ? used / AHEAD_PART : AHEAD_SLABS;
+    if (segment->huge)
+        wanted = AHEAD_HUGE_SLABS;
     return committed < segment->slab_count && committed < used + wanted;
 }
 

@@ -41,10 +41,10 @@ static void filter_slot(struct pin_filter *filter, const struct slot *slot)
     }
 }
 
+/* After fence H: the candidates were seen RETIRED, or made so, before it. */
 static void filter_load(const struct tks_segment *segment, struct pin_filter *filter)
 {
     filter->some = false;
-    fence_full(); /* H, pairs with G: the candidates were seen RETIRED before this */
 #ifdef TKS_PLANT_NO_PINS
     return;
 #endif
@@ -145,6 +145,7 @@ static void drain_limbo(struct tks_member *member, unsigned budget)
     if (!due)
         return;
     struct pin_filter filter;
+    fence_full_after_swap(); /* H, pairs with G: each was retired by a swap of ours */
     filter_load(segment, &filter);
     const struct kept kept = kept_now(segment->header);
     tks_point(POINT_RECLAIM_DUE);
@@ -174,10 +175,12 @@ void tks_collect(struct tks_member *member)
     member->retired_since_collect = 0;
     tks_point(POINT_COLLECT_BEGUN);
     renew_section(member);
-    if (member->limbo_count >= LIMBO_HIGH)
+    if (member->limbo_count >= LIMBO_HIGH) {
         tks_epoch_push(member, false);
-    else if (++member->collects % ADVANCE_EVERY == 0)
+    } else if (++member->collects % ADVANCE_EVERY == 0) {
         tks_epoch_advance(member);
+        return;
+    }
     tks_point(POINT_COLLECT_DRAINS);
     drain_limbo(member, COLLECT_BLOCKS);
     tks_point(POINT_COLLECT_DRAINED);
@@ -198,6 +201,7 @@ static uint64_t free_batch(struct tks_member *member, const struct tks_block_ref
 {
     const struct tks_segment *segment = member->segment;
     struct pin_filter filter;
+    fence_full(); /* H, pairs with G */
     filter_load(segment, &filter);
     const struct kept kept = kept_now(segment->header);
     uint64_t epoch = load_ordered(&segment->header->epoch);
