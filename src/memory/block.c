@@ -467,8 +467,10 @@ static bool use_if_room(struct tks_member *member, unsigned class, unsigned of, 
 static bool find_recent(struct tks_member *member, unsigned class)
 {
     const uint64_t hint = load_relaxed(&member->segment->header->empty_hint);
-    for (uint64_t i = 1; i <= RECENT_SLABS && i <= hint && hint <= member->segment->slab_count; i++)
-        if (use_if_room(member, class, class, hint - i, true))
+    const bool sane = hint <= member->segment->slab_count;
+    member->stale_slabs = 0;
+    for (uint64_t i = 1; sane && i <= RECENT_SLABS && i <= hint; i++)
+        if (member->stale_slabs < STALE_SLABS && use_if_room(member, class, class, hint - i, true))
             return true;
     return false;
 }
@@ -482,12 +484,17 @@ static bool find_partial(struct tks_member *member, unsigned class, unsigned of,
     const uint64_t range =
         whole || committed > segment->slab_count ? segment->slab_count : committed;
     const uint64_t limit = some && range > SEARCH_SLABS ? SEARCH_SLABS : range;
-    member->stale_slabs = 0;
     if (some && find_recent(member, class))
         return true;
-    for (uint64_t i = 0; i < limit && (!some || member->stale_slabs < STALE_SLABS); i++)
-        if (use_if_room(member, class, of, ++member->scan_slab[class] % range, !whole))
+    member->stale_slabs = 0;
+    for (uint64_t i = 0; i < limit && (!some || member->stale_slabs < STALE_SLABS); i++) {
+        /* Reduced each time: a counter that wraps in the middle of a search would leave slabs out.
+         */
+        const uint64_t slab = (member->scan_slab[class] + UINT64_C(1)) % range;
+        member->scan_slab[class] = (uint32_t)slab;
+        if (use_if_room(member, class, of, slab, !whole))
             return true;
+    }
     return false;
 }
 
@@ -526,8 +533,13 @@ static int commit_more(struct tks_member *member)
         tks_point(POINT_COMMIT_BEGUN);
         int status = tks_segment_commit(segment, slab, count < COMMIT_SLABS ? count : COMMIT_SLABS);
         tks_point(POINT_COMMIT_ENDED);
-        store_relaxed(hint, slab);
         lower_hint(&segment->header->empty_hint, slab);
+        /* With huge pages it was more than asked for. */
+        while (!status && slab + COMMIT_SLABS < segment->slab_count &&
+               slab_kind(load_relaxed(&segment->slabs[slab + COMMIT_SLABS].word)) !=
+                   SLAB_UNCOMMITTED)
+            slab++;
+        store_relaxed(hint, slab);
         return status;
     }
     store_relaxed(hint, segment->slab_count);
@@ -541,7 +553,7 @@ static bool short_of_slabs(const struct tks_segment *segment)
     uint64_t used = load_relaxed(&segment->header->empty_hint);
     uint64_t committed = load_relaxed(&segment->header->commit_hint) + COMMIT_SLABS;
     uint64_t wanted = used / AHEAD_PART < AHEAD_SLABS ? used / AHEAD_PART : AHEAD_SLABS;
-    if (segment->huge)
+    if (load_relaxed(&segment->huge))
         wanted = AHEAD_HUGE_SLABS;
     return committed < segment->slab_count && committed < used + wanted;
 }
@@ -553,9 +565,9 @@ bool tks_commit_ahead(struct tks_member *member)
 
 /*
  * A portion of the pass over all slabs for blocks that no living limbo lists. All members share the
- * pass: one that comes for a single write looks at other slabs than the one before it. Its count is
- * only a hint (a lost update repeats a portion), but the mark is taken before a pass begins, so
- * what is left behind in the course of one is found by the next.
+ * pass: one that comes for a single write looks at other slabs than the one before it. The mark is
+ * taken before a pass begins, so what is left behind in the course of one is found by the next.
+ * What is not safe yet when the pass comes by waits for another mark, or for pressure.
  */
 static void reclaim_strays(struct tks_member *member)
 {
@@ -563,7 +575,8 @@ static void reclaim_strays(struct tks_member *member)
     struct header *header = segment->header;
     uint64_t left = load_relaxed(&header->stray_slabs_left);
     if (!left || left > segment->slab_count) {
-        if (!load_relaxed(&header->stray_retired))
+        if (!load_relaxed(&header->stray_retired) ||
+            !compare_and_swap(&header->stray_slabs_left, left, segment->slab_count))
             return;
         store_relaxed(&header->stray_retired, 0);
         left = segment->slab_count;
@@ -575,7 +588,8 @@ static void reclaim_strays(struct tks_member *member)
         used += slab_kind(load_relaxed(&segment->slabs[end].word)) != SLAB_UNCOMMITTED;
     tks_reclaim_slabs(member, first, end - first);
     tks_point(POINT_STRAYS_SCANNED);
-    store_relaxed(&header->stray_slabs_left, segment->slab_count - end);
+    /* Not over a pass that was begun meanwhile. */
+    compare_and_swap(&header->stray_slabs_left, left, segment->slab_count - end);
 }
 
 /* Everything that is safe to take back, from everybody. */
@@ -608,8 +622,6 @@ static int refill_hard(struct tks_member *member, unsigned class)
 {
     uint64_t *word = &member->segment->header->snapshot;
     tks_point(POINT_REFILL_HARD);
-    if (class < CLASS_COUNT && find_partial(member, class, class, SEARCH_OFFERED))
-        return TKS_OK;
     for (int attempt = 0; attempt < HARD_ATTEMPTS; attempt++) {
         uint64_t snapshot = load_ordered(word);
         reclaim_all(member);
@@ -623,6 +635,12 @@ static int refill_hard(struct tks_member *member, unsigned class)
         tks_point(POINT_HARD_NO_SNAPSHOT);
     }
     return TKS_NO_SPACE;
+}
+
+bool tks_block_search(struct tks_member *member, uint64_t bytes)
+{
+    const unsigned class = tks_class_of(bytes);
+    return class < CLASS_COUNT && find_partial(member, class, class, SEARCH_OFFERED);
 }
 
 int tks_block_refill(struct tks_member *member, uint64_t bytes, bool hard)

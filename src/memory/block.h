@@ -63,6 +63,9 @@ bool tks_block_take_ready(struct tks_member *member, uint64_t bytes, enum pin pi
  */
 int tks_block_refill(struct tks_member *member, uint64_t bytes, bool hard);
 
+/** Look for room among all slabs that are offered, where a refill looks at some: before a hard one. */
+bool tks_block_search(struct tks_member *member, uint64_t bytes);
+
 /**
  * Commit a piece of memory before it is needed, if what is left is little against what is in use.
  * True: it did, and there may be more to do. For the keeper, outside any section.

@@ -198,12 +198,13 @@ unsigned tks_recover_dead(struct tks_member *member)
 /* ---- Joining and leaving ------------------------------------------------------------------- */
 
 /* Members that come for one write each must not all look at the same part of a large segment: what
- * room they leave elsewhere would never be found. Steps of the golden ratio (Knuth, TAOCP 3, 6.4)
- * spread whoever comes one after another. */
+ * room they leave elsewhere would never be found. Each that writes takes versions, so the next one
+ * starts elsewhere; steps of the golden ratio (Knuth, TAOCP 3, 6.4) spread them. */
 static void spread_searches(struct tks_member *member)
 {
-    const uint64_t joined = member->generation * SLOTS_MAX + member->index;
-    const uint32_t start = (uint32_t)(joined * 0x9e3779b97f4a7c15ull >> 32);
+    const uint64_t came =
+        load_relaxed(&member->segment->header->versions.next) / VERSION_CHUNK + member->index;
+    const uint32_t start = (uint32_t)(came * 0x9e3779b97f4a7c15ull >> 32);
     for (unsigned class = 0; class < CLASS_END; class ++)
         member->scan_slab[class] = start;
 }

@@ -24,6 +24,13 @@ int tks_pages_commit(int fd, uint64_t offset, uint64_t bytes)
     }
 }
 
+/* Where huge pages do not fit, if there is too little address space to choose. */
+static char *map_anywhere(int fd, uint64_t bytes)
+{
+    char *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    return base == MAP_FAILED ? NULL : base;
+}
+
 char *tks_pages_map(int fd, uint64_t bytes)
 {
     const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -31,15 +38,13 @@ char *tks_pages_map(int fd, uint64_t bytes)
     char *reserved =
         mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (reserved == MAP_FAILED)
-        return NULL;
+        return map_anywhere(fd, bytes);
     const uint64_t skipped = -(uint64_t)(uintptr_t)reserved & (WINDOW_BYTES - 1);
     char *base = mmap(reserved + skipped, bytes, PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
     if (base == MAP_FAILED) {
-        const int error = errno;
         munmap(reserved, room);
-        errno = error;
-        return NULL;
+        return map_anywhere(fd, bytes);
     }
     if (skipped)
         munmap(reserved, skipped);

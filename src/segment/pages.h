@@ -23,7 +23,7 @@
  * errno. */
 int tks_pages_commit(int fd, uint64_t offset, uint64_t bytes);
 
-/** Map the file, shared, offset 0 at a multiple of WINDOW_BYTES; NULL with errno. */
+/** Map the file, shared, offset 0 at a multiple of WINDOW_BYTES if that can be; NULL with errno. */
 char *tks_pages_map(int fd, uint64_t bytes);
 
 /** Fill page tables in one go instead of a fault per page; a kernel without it faults them in. */

@@ -377,36 +377,51 @@ static uint64_t states_at(const struct tks_segment *segment, uint64_t slab)
 }
 
 /* The header says what came of the last attempt, for everybody's stats. */
-static void make_huge(struct tks_segment *segment, uint64_t from, uint64_t bytes)
+struct hugeness {
+    uint64_t windows, huge;
+};
+
+static void make_huge(struct tks_segment *segment, struct hugeness *hugeness, uint64_t from,
+                      uint64_t bytes)
 {
-    uint64_t windows = 0;
-    const uint64_t huge =
-        tks_pages_make_huge(segment->base, segment->size_bytes, from, bytes, &windows);
-    if (windows)
-        store_relaxed(&segment->header->huge, huge == windows);
+    hugeness->huge += tks_pages_make_huge(segment->base, segment->size_bytes, from, bytes,
+                                          &hugeness->windows);
+}
+
+static void make_slabs_huge(struct tks_segment *segment, struct hugeness *hugeness, uint64_t first,
+                            uint64_t count)
+{
+    make_huge(segment, hugeness, states_at(segment, first), count * SLAB_STATES * 8);
+    make_huge(segment, hugeness, slab_at(segment, first), count * SLAB_BYTES);
+}
+
+static void tell_hugeness(struct tks_segment *segment, const struct hugeness *hugeness)
+{
+    if (hugeness->windows)
+        store_relaxed(&segment->header->huge, hugeness->huge == hugeness->windows);
 }
 
 static void use_huge_pages(struct tks_segment *segment)
 {
-    segment->huge = true;
-    make_huge(segment, 0, segment->geometry.state_table_offset);
+    struct hugeness hugeness = {0};
+    store_relaxed(&segment->huge, 1);
+    make_huge(segment, &hugeness, 0, segment->geometry.state_table_offset);
     for (uint64_t slab = 0, end; slab < segment->slab_count; slab = end) {
         bool committed = false;
         end = slab;
         do
             committed |= slab_kind(load_relaxed(&segment->slabs[end].word)) != SLAB_UNCOMMITTED;
         while (++end < segment->slab_count && slab_at(segment, end) % WINDOW_BYTES);
-        if (!committed)
-            continue;
-        make_huge(segment, states_at(segment, slab), (end - slab) * SLAB_STATES * 8);
-        make_huge(segment, slab_at(segment, slab), (end - slab) * SLAB_BYTES);
+        if (committed)
+            make_slabs_huge(segment, &hugeness, slab, end - slab);
     }
+    tell_hugeness(segment, &hugeness);
 }
 
 static void apply_memory_options(const struct tks_segment_options *options,
                                  struct tks_segment *segment)
 {
-    if (options->huge && !segment->huge)
+    if (options->huge && !load_relaxed(&segment->huge))
         use_huge_pages(segment);
     if (options->prefault && !segment->prefaulted)
         segment->prefaulted = !tks_segment_commit(segment, 0, segment->slab_count) &&
@@ -536,8 +551,8 @@ static void widen(const struct tks_segment *segment, uint64_t *first, uint64_t *
         from--;
     while (end < segment->slab_count && slab_at(segment, end) % WINDOW_BYTES)
         end++;
-    if (!tks_pages_commit(segment->fd, states_at(segment, from), (end - from) * SLAB_STATES * 8) &&
-        !tks_pages_commit(segment->fd, slab_at(segment, from), (end - from) * SLAB_BYTES)) {
+    if (!tks_pages_commit(segment->fd, slab_at(segment, from), (end - from) * SLAB_BYTES) &&
+        !tks_pages_commit(segment->fd, states_at(segment, from), (end - from) * SLAB_STATES * 8)) {
         *first = from;
         *count = end - from;
     }
@@ -545,7 +560,8 @@ static void widen(const struct tks_segment *segment, uint64_t *first, uint64_t *
 
 int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t count)
 {
-    if (segment->huge)
+    const bool huge = load_relaxed(&segment->huge) != 0;
+    if (huge)
         widen(segment, &first, &count);
     const uint64_t slabs = slab_at(segment, first), slab_bytes = count * SLAB_BYTES;
     const uint64_t states = states_at(segment, first), state_bytes = count * SLAB_STATES * 8;
@@ -555,9 +571,10 @@ int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t cou
     if (error)
         return tks_fail_errno(error, "cannot commit memory to segment \"%s\"", segment->name);
     tks_point(POINT_COMMIT_MEMORY);
-    if (segment->huge) {
-        make_huge(segment, states, state_bytes);
-        make_huge(segment, slabs, slab_bytes);
+    if (huge) {
+        struct hugeness hugeness = {0};
+        make_slabs_huge(segment, &hugeness, first, count);
+        tell_hugeness(segment, &hugeness);
     }
     (void)tks_pages_populate(segment->base, states, state_bytes);
     (void)tks_pages_populate(segment->base, slabs, slab_bytes);

@@ -64,7 +64,7 @@ struct tks_segment {
     struct tks_segment *next;
     uint32_t calls, sleepers; /* of this process's keepers: an event count */
     bool prefaulted, locked;
-    bool huge;      /* what this process commits is to be huge pages */
+    uint64_t huge;  /* 1: what this process commits is to be huge pages */
     char name[204]; /* as in the options */
 };
 

@@ -558,6 +558,8 @@ static int find_memory(struct attempt *attempt, unsigned *slow)
     bool run = tks_class_of(member->wanted) == CLASS_COUNT;
     tks_point(POINT_OP_SHORT);
     int status = run ? TKS_NO_SPACE : tks_block_refill(member, member->wanted, false);
+    if (status == TKS_NO_SPACE && !run && tks_block_search(member, member->wanted))
+        status = TKS_OK;
     if (!status && *slow < 64) {
         ++*slow;
         return TKS_OK;

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #define SECTION_BUCKETS 512u
-#define SECTION_GROUPS (SECTION_BUCKETS / GROUP_HEADS)
 #define WALK_TRIES 1000
 #define BATCH_BYTES 16384u
 
@@ -126,11 +125,12 @@ struct touched {
 static void collect(const struct tks_segment *segment, struct touched *touched, uint64_t word)
 {
     const uint64_t granule = head_granule(word);
-    const bool block = head_names_block(word) & granule_in_range(segment, granule, GRANULE_BYTES);
+    const unsigned named = head_names_block(word), vector = head_kind(word) == HEAD_VECTOR;
+    const unsigned block = named & (unsigned)granule_in_range(segment, granule, GRANULE_BYTES);
     touched->granules[touched->count] = granule;
     touched->count += block;
     touched->vectors[touched->vector_count] = granule;
-    touched->vector_count += block & (head_kind(word) == HEAD_VECTOR);
+    touched->vector_count += block & vector;
 }
 
 static void collect_members(const struct tks_segment *segment, struct touched *touched)
@@ -188,6 +188,8 @@ static uint64_t touch_ahead(const struct tks_walk *walk, const struct tks_place 
     for (uint64_t i = 0; i < ahead; i++)
         collect(segment, &touched, load_relaxed(place->head + i));
     touch(segment, &touched);
+    if (!section_intact(walk->member))
+        return ahead;
     collect_members(segment, &touched);
     touch(segment, &touched);
     return ahead;
@@ -230,13 +232,23 @@ static int walk_bucket(struct tks_walk *walk, struct tks_batch *batch,
     return status;
 }
 
-/*
- * Copy the buckets of one group of heads. Inside a section. One look-up leads to all of them: what
- * is on the base level and not moved on to the next stands for its hashes there, also if the base
- * has risen meanwhile, which is after its last bucket was moved. On higher levels the parents
- * decide, so each bucket there is looked up. A head that is moved ends the group.
- */
-static int walk_group(struct tks_walk *walk, struct tks_batch *batch, size_t enough, size_t *need)
+/* The bucket that follows, on the same level; false when another look-up has to lead to it. What is
+ * on the base level and not moved on to the next stands for its hashes there, also if the base has
+ * risen meanwhile, which is after its last bucket was moved. On higher levels the parents decide. */
+static bool next_bucket(const struct tks_walk *walk, struct tks_place *place, uint64_t *word)
+{
+    if (place->level == place->base) {
+        *word = load_acquire(++place->head);
+        return head_kind(*word) != HEAD_DONE && head_kind(*word) != HEAD_UNUSED;
+    }
+    const unsigned level = place->level;
+    return index_find(walk->member->segment, walk->plugin, walk->position, place, word) &&
+           place->level == level;
+}
+
+/* Copy the buckets of one group of heads, @p left at most. Inside a section. */
+static int walk_group(struct tks_walk *walk, struct tks_batch *batch, size_t enough, size_t *need,
+                      unsigned *left)
 {
     struct tks_member *member = walk->member;
     struct tks_segment *segment = member->segment;
@@ -246,15 +258,11 @@ static int walk_group(struct tks_walk *walk, struct tks_batch *batch, size_t eno
     const size_t used = batch->used;
     int status = TKS_CORRUPT;
     if (index_find(segment, walk->plugin, walk->position, &place, &word)) {
-        const uint64_t *end =
-            place.head + (place.level == place.base ? touch_ahead(walk, &place) : 1);
-        status = walk_bucket(walk, batch, &place, word, need);
-        while (status == STEP_DONE && !walk->ended && ++place.head < end && batch->used < enough) {
-            word = load_acquire(place.head);
-            if (head_kind(word) == HEAD_DONE || head_kind(word) == HEAD_UNUSED)
-                break;
+        uint64_t ahead = touch_ahead(walk, &place);
+        do
             status = walk_bucket(walk, batch, &place, word, need);
-        }
+        while (status == STEP_DONE && --*left && --ahead && !walk->ended && batch->used < enough &&
+               section_intact(member) && next_bucket(walk, &place, &word));
     }
     tks_point(POINT_WALK_COPIED);
     /* What was copied counts only if neither our section nor our snapshot was given up; the acquire
@@ -287,15 +295,13 @@ static void close_section(const struct tks_walk *walk)
         section_leave(walk->member);
 }
 
-/* Some groups in one section. */
+/* Some buckets in one section. */
 static int walk_section(struct tks_walk *walk, struct tks_batch *batch, size_t enough, size_t *need)
 {
+    unsigned left = SECTION_BUCKETS;
     int status = STEP_DONE;
-    for (unsigned i = 0; status == STEP_DONE && i < SECTION_GROUPS; i++) {
-        if (walk->ended || batch->used >= enough)
-            break;
-        status = walk_group(walk, batch, enough, need);
-    }
+    while (status == STEP_DONE && left && !walk->ended && batch->used < enough)
+        status = walk_group(walk, batch, enough, need, &left);
     return status;
 }
 

@@ -214,6 +214,8 @@ static void a_retired_block_is_reused_two_epochs_later(void **state)
     assert_int_equal(memory->one->ready[0].count, 0);
     collect_turn(memory->one);
     assert_int_equal(memory->segment->header->epoch, epoch + 2);
+    assert_int_equal(memory->one->ready[0].count, 0);
+    tks_collect(memory->one);
     assert_int_equal(memory->one->ready[0].count, 1);
     assert_true(is_reused(memory, memory->one, granule, 4));
 }
