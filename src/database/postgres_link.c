@@ -286,7 +286,8 @@ static int shake_hands(struct postgres_link *link, int64_t deadline)
 
 /*
  * What our statements rely on, whatever the role or the database has as its defaults; and the
- * server's patience, which ends before ours.
+ * server's patience, which ends before ours. For a lock it is to outlast the second
+ * (deadlock_timeout) after which a server ends the autovacuum that is in the way.
  */
 static int set_up_session(struct postgres_link *link, int64_t deadline)
 {
@@ -299,7 +300,7 @@ static int set_up_session(struct postgres_link *link, int64_t deadline)
                         "SET default_transaction_isolation = 'read committed';"
                         "SET default_transaction_deferrable = off;"
                         "SET lock_timeout = %d; SET statement_timeout = %d;%s",
-                        timeout_ms / 2 + 1, timeout_ms / 4 * 3 + 1, postgres_table_wake);
+                        timeout_ms / 4 * 3 + 1, timeout_ms / 8 * 7 + 1, postgres_table_wake);
     if (used < 0 || (size_t)used >= sizeof(text))
         return postgres_fail(link, TKS_INVALID, "the session's set-up is too long");
     if (libpq.PQsetnonblocking(link->connection, 1) || !libpq.PQsendQuery(link->connection, text) ||
