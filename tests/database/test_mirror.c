@@ -364,6 +364,8 @@ static int write_traffic(int fd, void *arg)
     return 0;
 }
 
+/* Before the store is open here: a child of a process one of whose threads allocates, as the
+ * writer's does, cannot allocate under AddressSanitizer. */
 static void start_writers(struct api_peer peers[WRITERS], struct traffic *traffic)
 {
     for (int i = 0; i < WRITERS; i++) {
@@ -387,8 +389,8 @@ static void rows_are_the_segment_s(void **fixture)
     struct api_peer peers[WRITERS];
     struct traffic *traffic = new_traffic(f, 20000);
 
-    open_store(f);
     start_writers(peers, traffic);
+    open_store(f);
     join_writers(peers, traffic);
     await_same(f);
     /* One after the other: what changes alone is carried over alone. */
@@ -529,8 +531,8 @@ static void soak(void **fixture)
     struct api_peer peers[WRITERS];
     struct traffic *traffic = new_traffic(f, 0);
 
-    open_store(f);
     start_writers(peers, traffic);
+    open_store(f);
     for (int round = 0; round < 2 * ABSENCES; round++) {
         const uint64_t batches = stats_of(f->store).mirror_batches;
         AWAIT(f->store, s.mirror_batches > batches + 5);
