@@ -25,6 +25,15 @@ static inline int64_t add_clamped(int64_t a, int64_t b)
     return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
 }
 
+/** a - b, as far as time goes in either direction: what a segment says may be damaged. */
+static inline int64_t sub_clamped(int64_t a, int64_t b)
+{
+    int64_t difference;
+    if (!__builtin_sub_overflow(a, b, &difference))
+        return difference == INT64_MIN ? -INT64_MAX : difference;
+    return a < b ? -INT64_MAX : INT64_MAX;
+}
+
 /** Milliseconds since boot as the initial time namespace counts them. */
 int64_t tks_boot_ms(void);
 

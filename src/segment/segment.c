@@ -590,5 +590,5 @@ int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t cou
 
 int64_t tks_segment_now_ms(const struct tks_segment *segment)
 {
-    return tks_boot_ms() + segment->header->clock_offset_ms;
+    return add_clamped(tks_boot_ms(), segment->header->clock_offset_ms);
 }

@@ -242,8 +242,8 @@ static void empty_batch(struct tks_backlog *backlog)
 
 static void look_at_clocks(struct tks_backlog *backlog)
 {
-    const int64_t to_wall_ms = wall_ms() - tks_segment_now_ms(backlog->member->segment);
-    if (llabs(to_wall_ms - backlog->to_wall_ms) > CLOCK_JITTER_MS)
+    const int64_t to_wall_ms = sub_clamped(wall_ms(), tks_segment_now_ms(backlog->member->segment));
+    if (llabs(sub_clamped(to_wall_ms, backlog->to_wall_ms)) > CLOCK_JITTER_MS)
         backlog->to_wall_ms = to_wall_ms;
 }
 

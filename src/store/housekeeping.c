@@ -236,8 +236,8 @@ static uint64_t mirror_lag(const struct tks_segment *segment)
     const int64_t at_ms = (int64_t)load_ordered(&header->mirror_at_ms);
     if (!load_ordered(&header->mirror_lease) || !tks_changes_any(segment, stamp))
         return 0;
-    const int64_t lag_ms =
-        at_ms ? tks_segment_now_ms(segment) - at_ms : wall_ms() - header->created_ms;
+    const int64_t lag_ms = at_ms ? sub_clamped(tks_segment_now_ms(segment), at_ms)
+                                 : sub_clamped(wall_ms(), header->created_ms);
     return lag_ms > 0 ? (uint64_t)lag_ms : 1;
 }
 
@@ -263,7 +263,7 @@ static void describe(const struct tks_segment *segment, struct tks_stats *stats)
     stats->epoch = load_ordered(&header->epoch);
     stats->snapshot_era = load_ordered(&header->era);
     stats->created_ms = header->created_ms;
-    stats->clock_skew_ms = tks_segment_now_ms(segment) - wall_ms();
+    stats->clock_skew_ms = sub_clamped(tks_segment_now_ms(segment), wall_ms());
     stats->prefaulted = segment->prefaulted;
     stats->locked = segment->locked;
     stats->huge = load_relaxed(&header->huge) == 1;
@@ -697,7 +697,8 @@ bool tks_item_record(const struct tks_item *item, int64_t now_ms, int64_t to_wal
 
 static int visit_records(struct export *export, const struct copied_plugin *copy)
 {
-    int64_t now = tks_segment_now_ms(export->member->segment), to_wall = wall_ms() - now;
+    int64_t now = tks_segment_now_ms(export->member->segment);
+    int64_t to_wall = sub_clamped(wall_ms(), now);
     const struct tks_item *item;
     for (size_t offset = 0; (item = tks_batch_next(&copy->batch, &offset, true));) {
         struct tks_record record = {.plugin = copy->name, .plugin_len = copy->len};
