@@ -13,11 +13,13 @@
  *
  * Steps of a full image, by a host that holds generation G of the segment's lease:
  *
- *   F1 unlink PATH.tmp.<uuid>.<g> for every g < G             (once per writer, before its first
- * F2) F2 create PATH.tmp.<uuid>.<G>, O_EXCL                     its name is G's alone F3 still
- * host? if not: unlink F2's file, stop F4 write batches, the last with COMMIT; header and mark;
- * fsync F5 still host? if not: unlink, stop F6 rename over PATH F7 fsync the folder; then the cut
- * is acknowledged
+ *   F1 unlink PATH.tmp.<uuid>.<g> for every g < G    (once per writer, before its first F2)
+ *   F2 create PATH.tmp.<uuid>.<G>, O_EXCL            (its name is G's alone)
+ *   F3 still host? if not: unlink F2's file, stop
+ *   F4 write batches, the last with COMMIT; header and mark; fsync
+ *   F5 still host? if not: unlink, stop
+ *   F6 rename over PATH
+ *   F7 fsync the folder; then the cut is acknowledged
  *
  * and of an increment, which goes to the inode that this writer itself put at PATH:
  *
@@ -36,20 +38,26 @@
  * is a state that existed, acknowledged or not.
  *
  * Zombies. A host A may be stopped between any two steps, replaced by B (generation bumped,
- * F1..F7), and resumed. Its steps, one after another: F2  after B's F1: a stray file, removed in
- * F3, since the bump came before F1. If A dies in between, the next F1 removes it. B's F1 after A's
- * F2: F6 finds no source. F6  the answer in F5 was "yes", so the bump came later, B's F1 later
- * still. Either A's rename precedes B's F1 (then B's F6 replaces it, and until then PATH is A's
- * image, a state that existed: all of it was collected before F5), or its source is gone (ENOENT:
- * TKS_REPLACED). It cannot come after B's F6. This needs F1 to succeed: a writer whose F1 fails
- * writes nothing. I4  goes to an inode that B never writes. After B's F6 nobody reads it. Before,
- * readers of PATH get one more cut. Is it a state that existed? The danger is a cut collected
- * *across* the takeover: B has taken over what is marked as changed, A walks on and misses it.
- * Therefore I3: what is written in I4 was collected entirely while A was host. Asking in I1 only is
- * not enough. And A may acknowledge it: the inode at PATH has it, or B's image has, which was begun
- * later. ftruncate after a failed append: goes back to the end of the last acknowledged cut of A's
- * inode. I6  tells the truth about A's inode. So at every instant PATH is A's last image with whole
- * cuts of A's time, then B's. Cuts of A never follow one of B.
+ * F1..F7), and resumed. Its steps, one after another:
+ *
+ *   F2 after B's F1: a stray file, removed in F3, since the bump came before F1. If A dies in
+ *      between, the next F1 removes it. B's F1 after A's F2: F6 finds no source.
+ *   F6 the answer in F5 was "yes", so the bump came later, B's F1 later still. Either A's rename
+ *      precedes B's F1 (then B's F6 replaces it, and until then PATH is A's image, a state that
+ *      existed: all of it was collected before F5), or its source is gone (ENOENT: TKS_REPLACED).
+ *      It cannot come after B's F6. This needs F1 to succeed: a writer whose F1 fails writes
+ *      nothing.
+ *   I4 goes to an inode that B never writes. After B's F6 nobody reads it. Before, readers of PATH
+ *      get one more cut. Is it a state that existed? The danger is a cut collected *across* the
+ *      takeover: B has taken over what is marked as changed, A walks on and misses it. Therefore
+ *      I3: what is written in I4 was collected entirely while A was host. Asking in I1 only is not
+ *      enough. And A may acknowledge it: the inode at PATH has it, or B's image has, which was
+ *      begun later.
+ *   ftruncate after a failed append goes back to the end of the last acknowledged cut of A's inode.
+ *   I6 tells the truth about A's inode.
+ *
+ * So at every instant PATH is A's last image with whole cuts of A's time, then B's. Cuts of A never
+ * follow one of B.
  *
  * Failures. A short write or ENOSPC in I2..I4: truncate back; if that fails, or with any other
  * errno, or with a failed fsync (after which the kernel has forgotten which pages are dirty, and a
@@ -229,8 +237,8 @@ struct tks_checkpoint_info {
 struct tks_loaded;
 
 /**
- * Read and verify a file. A torn tail is no failure and no damage. A damaged file gives the newest
- * cut before the damage, with info->damaged, or TKS_CORRUPT.
+ * Read and verify a file, which may be written meanwhile. A torn tail is no failure and no damage.
+ * A damaged file gives the newest cut before the damage, with info->damaged, or TKS_CORRUPT.
  * @return TKS_OK, TKS_NOT_FOUND (no file), TKS_CORRUPT, TKS_MISMATCH, TKS_IO, TKS_DENIED,
  * TKS_NO_SPACE (memory: as much as the file has, and 24 to 72 bytes for each range and entry of an
  * increment)

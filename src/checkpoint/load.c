@@ -8,6 +8,12 @@
  * nothing, garbage, and batches without COMMIT of the very next cut, in any order. It is damage if
  * the synced mark lies behind it, if anything else is found in it that is a valid batch of
  * this file, or if a batch with a valid checksum says what cannot be.
+ *
+ * The file may be written meanwhile. The mark is read first, then the size, then the batches: what
+ * the mark calls synced was in the file before the mark was, so it is in what is read. What cannot
+ * be put in order is that a cut is given up and another one written in its place while we are in
+ * the middle of it, or that the mark is. So damage counts if it is there when the file is read
+ * again and has not changed.
  */
 #include "base/error.h"
 #include "checkpoint/file.h"
@@ -19,6 +25,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+/* Of a file that looks damaged, and another one each time. */
+#define READ_TRIES 4
 
 /* Where the scan stands. */
 struct scan {
@@ -106,13 +115,10 @@ static int take_batches(struct scan *scan)
 
 static uint64_t synced_mark(const struct tks_loaded *loaded)
 {
-    struct format_mark mark;
-    if (loaded->size < FORMAT_BATCHES)
-        return 0;
-    memcpy(&mark, loaded->bytes + FORMAT_SECTOR, sizeof(mark));
-    bool good = !memcmp(mark.magic, FORMAT_MARK_MAGIC, sizeof(mark.magic)) &&
-                mark.checksum == format_mark_checksum(&mark, loaded->salt);
-    return good ? mark.synced : 0;
+    const struct format_mark *mark = &loaded->mark;
+    bool good = !memcmp(mark->magic, FORMAT_MARK_MAGIC, sizeof(mark->magic)) &&
+                mark->checksum == format_mark_checksum(mark, loaded->salt);
+    return good ? mark->synced : 0;
 }
 
 static bool left_by_crash(const struct scan *scan, const struct format_batch *batch)
@@ -241,14 +247,33 @@ static unsigned char *allocate_bytes(uint64_t bytes)
     return memory;
 }
 
+static int look_at(const struct tks_file_ops *ops, int file, const char *path,
+                   struct tks_file_stat *stat)
+{
+    int error = tks_file_stat(ops, file, stat);
+    return error ? tks_file_fail(error, "look at", path) : tks_file_check_kind(path, stat);
+}
+
+static int read_mark(const struct tks_file_ops *ops, int file, const char *path,
+                     struct tks_loaded *loaded)
+{
+    int64_t got = tks_file_read(ops, file, &loaded->mark, sizeof(loaded->mark), FORMAT_SECTOR);
+    if (got < 0)
+        return tks_file_fail((int)got, "read", path);
+    if (got < (int64_t)sizeof(loaded->mark))
+        memset(&loaded->mark, 0, sizeof(loaded->mark));
+    return TKS_OK;
+}
+
 static int read_bytes(const struct tks_file_ops *ops, int file, const char *path,
                       struct tks_loaded *loaded)
 {
     struct tks_file_stat stat;
-    int error = tks_file_stat(ops, file, &stat);
-    if (error)
-        return tks_file_fail(error, "look at", path);
-    int status = tks_file_check_kind(path, &stat);
+    int status = look_at(ops, file, path, &stat);
+    if (!status)
+        status = read_mark(ops, file, path, loaded);
+    if (!status)
+        status = look_at(ops, file, path, &stat);
     if (status)
         return status;
     loaded->bytes = allocate_bytes(stat.bytes);
@@ -314,13 +339,10 @@ static int scan_file(struct tks_loaded *loaded, const char *path)
     return tks_live_prepare(loaded, path);
 }
 
-int tks_checkpoint_load(const struct tks_file_ops *ops, const char *path,
-                        struct tks_loaded **result)
+/* What was read comes back with TKS_CORRUPT, too. */
+static int load_once(const struct tks_file_ops *ops, const char *path, struct tks_loaded **result)
 {
-    *result = NULL;
-    if (!FORMAT_HOST_CAN)
-        return tks_fail(TKS_UNSUPPORTED, "checkpoints need a little-endian machine");
-    struct tks_loaded *loaded = calloc(1, sizeof(*loaded));
+    struct tks_loaded *loaded = *result = calloc(1, sizeof(*loaded));
     if (!loaded)
         return tks_fail(TKS_NO_SPACE, "no memory to load checkpoint \"%s\"", path);
     /* An address that whoever made the file did not know. */
@@ -330,6 +352,33 @@ int tks_checkpoint_load(const struct tks_file_ops *ops, const char *path,
         status = check_header(loaded, path);
     if (!status)
         status = scan_file(loaded, path);
+    return status;
+}
+
+static uint64_t digest_of(const struct tks_loaded *loaded)
+{
+    return hash_of(loaded->bytes, loaded->size) ^ hash_of(&loaded->mark, sizeof(loaded->mark));
+}
+
+int tks_checkpoint_load(const struct tks_file_ops *ops, const char *path,
+                        struct tks_loaded **result)
+{
+    *result = NULL;
+    if (!FORMAT_HOST_CAN)
+        return tks_fail(TKS_UNSUPPORTED, "checkpoints need a little-endian machine");
+    struct tks_loaded *loaded = NULL;
+    uint64_t before = 0;
+    int status = TKS_CORRUPT;
+    for (int i = 0; i < READ_TRIES; i++) {
+        tks_loaded_free(loaded);
+        status = load_once(ops, path, &loaded);
+        if (status ? status != TKS_CORRUPT : !loaded->info.damaged)
+            break;
+        const uint64_t digest = digest_of(loaded);
+        if (i && digest == before)
+            break;
+        before = digest;
+    }
     if (status) {
         tks_loaded_free(loaded);
         return status;

@@ -70,6 +70,7 @@ struct tks_loaded {
     struct tks_checkpoint_info info;
     unsigned char *bytes;
     uint64_t size, salt;
+    struct format_mark mark; /* as it was before the size was looked at */
     struct vector plugins, runs, ranges, items, steps;
     uint32_t *table; /* of plugins by name: number + 1; open addressing */
     size_t table_mask;

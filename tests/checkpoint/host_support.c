@@ -169,19 +169,10 @@ bool await_host(tks_store *store, pid_t pid, pid_t other)
 
 struct tks_loaded *load_file(const struct place *place)
 {
-    struct tks_loaded *loaded = NULL;
-    for (int i = 0; i < 2; i++) {
-        int status = tks_checkpoint_load(&__real_tks_file_system, place->path, &loaded);
-        if (!status && !tks_loaded_info(loaded)->damaged)
-            return loaded;
-        if (i)
-            NEED_OK(status);
-        if (!status && i)
-            die(__FILE__, __LINE__, "damage: %s", tks_loaded_info(loaded)->warning);
-        tks_loaded_free(loaded);
-        loaded = NULL;
-        pause_us(1000);
-    }
+    struct tks_loaded *loaded;
+    NEED_OK(tks_checkpoint_load(&__real_tks_file_system, place->path, &loaded));
+    if (tks_loaded_info(loaded)->damaged)
+        die(__FILE__, __LINE__, "damage: %s", tks_loaded_info(loaded)->warning);
     return loaded;
 }
 

@@ -228,7 +228,7 @@ static void a_load_that_fails_says_so(void **unused)
     struct tks_writer *writer = open_writer(&run, 1);
     write_cuts(&run, writer, CUTS);
     tks_writer_close(writer);
-    for (uint64_t operation = 1; operation <= 3; operation++) {
+    for (uint64_t operation = 1; operation <= 5; operation++) {
         struct tks_loaded *loaded;
         run.disk->fault = FAULT_ERROR;
         run.disk->fault_at = run.disk->operations + operation;
@@ -237,7 +237,7 @@ static void a_load_that_fails_says_so(void **unused)
         assert_int_equal(tks_checkpoint_load(&run.disk->ops, WORLD_PATH, &loaded), TKS_IO);
         assert_null(loaded);
         assert_non_null(strstr(tks_last_error(), WORLD_PATH));
-        run.disk->fault_at = run.disk->operations + 3;
+        run.disk->fault_at = run.disk->operations + operation;
         run.disk->fault = FAULT_SHORT;
         check_loads(&run, "short read", false);
         run.disk->fault_at = 0;

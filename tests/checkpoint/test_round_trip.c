@@ -6,6 +6,12 @@
 
 #include <math.h>
 
+#if defined(SUPPORT_SANITIZED)
+#define READ_ROUNDS 100
+#else
+#define READ_ROUNDS 500
+#endif
+
 static struct tks_writer *open_writer(struct disk *disk)
 {
     struct tks_writer *writer;
@@ -319,6 +325,101 @@ static void a_key_stands_once(void **unused)
     }
 }
 
+/* ---- Reading what is being written --------------------------------------------------------- */
+
+enum { READ_PARTS = 4, SECTOR = 512, TROUBLES = 2 };
+
+struct reading {
+    struct disk *disk;
+    struct world world;
+    struct tks_writer *writer;
+    bool cuts;         /* are written all the time */
+    unsigned troubles; /* otherwise: cuts still to be given up */
+    bool half;         /* part of one is in the file */
+};
+
+static struct reading *reading;
+
+static void write_cut(bool full)
+{
+    world_change(&reading->world, 5 + (unsigned)random_below(&reading->world.random, 30));
+    assert_int_equal(world_checkpoint(&reading->world, reading->writer, full), TKS_OK);
+}
+
+static void write_half(void)
+{
+    struct world *world = &reading->world;
+    bool unmarked[WORLD_ENTRIES];
+    world_change(world, 40);
+    memcpy(unmarked, world->dirty, sizeof(unmarked));
+    world_cut(world);
+    assert_int_equal(world_write(world, reading->writer, false, unmarked), TKS_OK);
+    reading->half = true;
+}
+
+static void give_up(void)
+{
+    tks_cut_abort(reading->writer);
+    reading->half = false;
+}
+
+static void write_meanwhile(void)
+{
+    if (reading->cuts && random_below(&reading->world.random, 3) == 0)
+        write_cut(random_below(&reading->world.random, 20) == 0);
+}
+
+static int look_late(void *context, int file, struct tks_file_stat *stat)
+{
+    write_meanwhile();
+    if (reading->troubles && !reading->half)
+        write_half();
+    return reading->disk->ops.stat(context, file, stat);
+}
+
+/* A cut that the loader is in the middle of is given up, and another one takes its place. */
+static int64_t read_a_part(void *context, int file, void *to, size_t bytes, uint64_t offset)
+{
+    const size_t part = bytes > SECTOR ? bytes / READ_PARTS + 1 : bytes;
+    write_meanwhile();
+    if (reading->half && offset > tks_writer_file_bytes(reading->writer)) {
+        reading->troubles--;
+        give_up();
+        write_cut(false);
+    }
+    return reading->disk->ops.read(context, file, to, part, offset);
+}
+
+/* Whatever is appended, given up or replaced in the meantime: it is no damage, and nothing that was
+ * acknowledged before is missing. */
+static void a_file_may_be_read_while_it_is_written(void **unused)
+{
+    (void)unused;
+    struct reading scene = {.disk = disk_new(test_seed())};
+    struct tks_checkpoint_info info;
+    reading = &scene;
+    world_init(&scene.world, test_seed());
+    scene.writer = open_writer(scene.disk);
+    assert_int_equal(world_checkpoint(&scene.world, scene.writer, true), TKS_OK);
+    struct tks_file_ops ops = scene.disk->ops;
+    ops.read = read_a_part;
+    ops.stat = look_late;
+    for (unsigned round = 0; round < READ_ROUNDS; round++) {
+        if (scene.half)
+            give_up();
+        const uint64_t acknowledged = world_load(&scene.world, &scene.disk->ops, WORLD_PATH, &info);
+        scene.cuts = round % 2;
+        scene.troubles = round % 2 ? 0 : TROUBLES;
+        assert_true(world_load(&scene.world, &ops, WORLD_PATH, &info) >= acknowledged);
+        if (info.damaged)
+            fail_msg("%s", info.warning);
+    }
+    tks_writer_close(scene.writer);
+    assert_int_equal(disk_open_handles(scene.disk), 0);
+    disk_free(scene.disk);
+    world_free(&scene.world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +432,7 @@ int main(void)
         cmocka_unit_test(any_order_is_loaded_in_order),
         cmocka_unit_test(plugins_come_together),
         cmocka_unit_test(a_key_stands_once),
+        cmocka_unit_test(a_file_may_be_read_while_it_is_written),
     };
     return cmocka_run_group_tests_name("round_trip", tests, NULL, NULL);
 }
