@@ -134,6 +134,11 @@ bool api_is_shm(void)
     return strncmp(uri_pattern(), "shm://", 6) == 0;
 }
 
+bool api_has_server(void)
+{
+    return strncmp(uri_pattern(), "postgres", 8) == 0;
+}
+
 static void expand(char uri[API_URI_MAX], const char *pattern)
 {
     static unsigned counter;

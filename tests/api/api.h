@@ -86,6 +86,8 @@ void api_fresh_uri(char uri[API_URI_MAX]);
 /** A fresh shm:// URI with this query, e.g. "size=1M". */
 void api_shm_uri(char uri[API_URI_MAX], const char *query);
 bool api_is_shm(void);
+/** Whether calls are carried out by another process, also when the caller is dead by then. */
+bool api_has_server(void);
 tks_store *api_store(const char *uri);
 tks_state *api_state(tks_store *store, const char *plugin);
 /** Close, audit, destroy. */
@@ -215,6 +217,8 @@ void api_join(struct api_peer *peer);
 /** SIGKILL; the child stays a zombie until api_reap(). */
 void api_kill(struct api_peer *peer);
 void api_reap(struct api_peer *peer);
+/** SIGSTOP; it has stopped, all its threads, when this returns. */
+void api_stop(const struct api_peer *peer);
 /** One byte through a peer's socket, and waiting for one. */
 void api_tell(int fd);
 void api_hear(int fd);

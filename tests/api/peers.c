@@ -93,6 +93,15 @@ void api_reap(struct api_peer *peer)
     wait_for(peer);
 }
 
+void api_stop(const struct api_peer *peer)
+{
+    siginfo_t info;
+
+    CHECK(kill(peer->pid, SIGSTOP) == 0);
+    while (waitid(P_PID, (id_t)peer->pid, &info, WSTOPPED) != 0)
+        CHECK(errno == EINTR);
+}
+
 void api_end_peers(void)
 {
     for (size_t i = 0; i < PEERS_MAX; i++) {

@@ -401,7 +401,7 @@ static void check_freed_space(struct api *f, bool stop)
     peer = api_spawn(fill_and_empty, f->uri);
     api_hear(peer.fd);
     if (stop)
-        CHECK(kill(peer.pid, SIGSTOP) == 0);
+        api_stop(&peer);
     CHECK(fill(f->state, 200) >= first - first / 10);
     CHECK(kill(peer.pid, SIGCONT) == 0);
     api_tell(peer.fd);

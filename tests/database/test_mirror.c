@@ -630,7 +630,7 @@ static void the_resumed_cannot_put_old_rows_back(void **fixture)
     set_number(f->state, "kept", 2);
     set_number(f->state, "old", 2);
     nap(1000); /* no event says that it waits for the database now */
-    CHECK(kill(old.pid, SIGSTOP) == 0);
+    api_stop(&old);
     mirror_database_returns(f->database);
     successor = api_spawn(attend, f);
     api_hear(successor.fd);
@@ -667,7 +667,7 @@ static void the_stopped_do_not_hold_the_table(void **fixture)
     }
     set_number(f->state, "key", 2);
     nap(600); /* no event says that its statement waits in the server now */
-    CHECK(kill(old.pid, SIGSTOP) == 0);
+    api_stop(&old);
     mirror_database_returns(f->database);
     successor = api_spawn(attend, f);
     api_hear(successor.fd);
