@@ -25,6 +25,19 @@ DESTDIR=$work/root $meson install -C "$build" --no-rebuild --quiet > "$work/log"
 }
 pc=$(find "$work/root" -name tickstate.pc)
 [ -n "$pc" ] || { echo "no tickstate.pc is installed" >&2; exit 1; }
+# Under the default prefix pkg-config finds it unasked.
+installed=${pc#"$work/root"}
+case $installed in
+/usr/local/*)
+    case :$(pkg-config --variable=pc_path pkg-config): in
+    *:"${installed%/*}":*) ;;
+    *)
+        echo "pkg-config does not look where tickstate.pc is: $installed" >&2
+        exit 1
+        ;;
+    esac
+    ;;
+esac
 export PKG_CONFIG_SYSROOT_DIR="$work/root"
 export PKG_CONFIG_PATH="${pc%/*}"
 libdir=$(pkg-config --variable=libdir tickstate)
