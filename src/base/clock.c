@@ -27,3 +27,25 @@ int64_t tks_boot_ms(void)
     pthread_once(&namespace_once, read_namespace_offset);
     return clock_ns(CLOCK_BOOTTIME) / 1000000 - namespace_offset_ms;
 }
+
+/* Clocks are read one after the other, and a thread that loses its core in between would shift every
+ * deadline it converts by as long as it was away: so the other clock is read between two readings of
+ * the first, which say how long that took, and again if it was too long. */
+#define PAIR_TRIES 8
+#define PAIR_NS 100000
+
+int64_t tks_boot_to_wall_ms(void)
+{
+    int64_t closest = INT64_MAX, difference = 0;
+    pthread_once(&namespace_once, read_namespace_offset);
+    for (int i = 0; i < PAIR_TRIES && closest > PAIR_NS; i++) {
+        const int64_t before = clock_ns(CLOCK_BOOTTIME);
+        const int64_t wall = clock_ns(CLOCK_REALTIME);
+        const int64_t took = clock_ns(CLOCK_BOOTTIME) - before;
+        if (took >= closest)
+            continue;
+        closest = took;
+        difference = wall - (before + took / 2);
+    }
+    return difference / 1000000 + namespace_offset_ms;
+}

@@ -37,4 +37,8 @@ static inline int64_t sub_clamped(int64_t a, int64_t b)
 /** Milliseconds since boot as the initial time namespace counts them. */
 int64_t tks_boot_ms(void);
 
+/** What makes a time of tks_boot_ms() one of the wall clock, as both are now. Three clock reads, more if the thread was
+ * held up between them. */
+int64_t tks_boot_to_wall_ms(void);
+
 #endif

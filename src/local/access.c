@@ -296,8 +296,7 @@ static int64_t deadline_of(struct local_state *state, const struct tks_writing *
         return 0;
     if (writing->expiry == EXPIRY_TTL)
         return add_clamped(tks_local_now(state), writing->expiry_ms);
-    int64_t left = writing->expiry_ms - wall_ms();
-    int64_t deadline = add_clamped(local_store_now(state->store), left);
+    int64_t deadline = sub_clamped(writing->expiry_ms, local_store_to_wall(state->store));
     return deadline > 0 ? deadline : 1;
 }
 

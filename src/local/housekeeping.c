@@ -222,7 +222,7 @@ int tks_local_stats(tks_store *base, struct tks_stats *stats)
     stats->size_bytes = stats->committed_bytes = stats->used_bytes;
     stats->stores = 1;
     stats->created_ms = store->created_ms;
-    stats->clock_skew_ms = local_store_now(store) - wall_ms();
+    stats->clock_skew_ms = -local_store_to_wall(store);
     return TKS_OK;
 }
 
@@ -400,7 +400,7 @@ int tks_local_export(tks_store *base, const char *plugin_glob,
     if (status)
         return status;
     status = export_copies(store, plugin_glob, &list);
-    const int64_t now = local_store_now(store), to_wall = wall_ms() - now;
+    const int64_t now = local_store_now(store), to_wall = local_store_to_wall(store);
     for (size_t i = 0; !status && i < list.count; i++) {
         const struct tks_record record = record_of(&list.items[i], to_wall);
         if (!local_past(list.items[i].entry->deadline, now))

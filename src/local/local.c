@@ -56,7 +56,7 @@ static struct local_store *make_store(uint64_t sweep_ms)
     store->sweep_ms = sweep_ms;
     store->created_ms = wall_ms();
     store->versions.next = store->versions.first = tks_versions_begin();
-    store->clock_offset_ms = store->created_ms - tks_boot_ms();
+    store->clock_offset_ms = tks_boot_to_wall_ms();
     store->references = 1;
     pthread_mutex_init(&store->lock, NULL);
     init_condition(&store->wanted);

@@ -102,6 +102,12 @@ static inline int64_t local_store_now(const struct local_store *store)
     return add_clamped(tks_boot_ms(), store->clock_offset_ms);
 }
 
+/** What makes a time of that clock one of the wall clock, as that is now. */
+static inline int64_t local_store_to_wall(const struct local_store *store)
+{
+    return tks_boot_to_wall_ms() - store->clock_offset_ms;
+}
+
 static inline bool local_past(int64_t deadline, int64_t now_ms)
 {
     return deadline && deadline <= now_ms;

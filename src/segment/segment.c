@@ -103,7 +103,7 @@ static int fill_header(struct header *header, const struct geometry *geometry)
     header->fingerprint = layout_fingerprint();
     header->geometry = *geometry;
     header->created_ms = wall_ms();
-    header->clock_offset_ms = header->created_ms - tks_boot_ms();
+    header->clock_offset_ms = tks_boot_to_wall_ms();
     header->lifecycle = LIFE_LIVE;
     header->epoch = 2; /* so that epoch - 2 is never negative */
     header->era = FIRST_STAMP;
@@ -591,4 +591,9 @@ int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t cou
 int64_t tks_segment_now_ms(const struct tks_segment *segment)
 {
     return add_clamped(tks_boot_ms(), segment->header->clock_offset_ms);
+}
+
+int64_t tks_segment_to_wall_ms(const struct tks_segment *segment)
+{
+    return sub_clamped(tks_boot_to_wall_ms(), segment->header->clock_offset_ms);
 }

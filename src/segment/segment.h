@@ -101,6 +101,9 @@ int tks_segment_commit(struct tks_segment *segment, uint64_t first, uint64_t cou
 /** Milliseconds since 1970 on the clock that does not step while the segment lives. */
 int64_t tks_segment_now_ms(const struct tks_segment *segment);
 
+/** What makes a time of that clock one of the wall clock, as that is now. */
+int64_t tks_segment_to_wall_ms(const struct tks_segment *segment);
+
 static inline uint64_t *granule_words(const struct tks_segment *segment, uint64_t granule)
 {
     return (uint64_t *)(void *)(segment->base + granule * GRANULE_BYTES);

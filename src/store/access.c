@@ -299,8 +299,8 @@ static uint64_t deadline_of(struct tks_session *session, const struct tks_writin
         return 0;
     if (writing->expiry == EXPIRY_TTL)
         return (uint64_t)add_clamped(session_now(session), writing->expiry_ms);
-    int64_t left = writing->expiry_ms - wall_ms();
-    int64_t deadline = add_clamped(tks_segment_now_ms(session->member->segment), left);
+    int64_t deadline =
+        sub_clamped(writing->expiry_ms, tks_segment_to_wall_ms(session->member->segment));
     return deadline > 0 ? (uint64_t)deadline : 1;
 }
 

@@ -16,7 +16,7 @@
 /* What is copied in one step of a walk, by how many rows are wanted. */
 #define STEP_BYTES_MOST (64u << 10)
 #define STEP_BYTES_PER_ROW 64u
-/* Two clocks are read one after the other: by so much the difference may seem to change. */
+/* By so much the difference may seem to change: it is rounded, and the wall clock is slewed. */
 #define CLOCK_JITTER_MS 2
 
 static int no_memory(void)
@@ -242,7 +242,7 @@ static void empty_batch(struct tks_backlog *backlog)
 
 static void look_at_clocks(struct tks_backlog *backlog)
 {
-    const int64_t to_wall_ms = sub_clamped(wall_ms(), tks_segment_now_ms(backlog->member->segment));
+    const int64_t to_wall_ms = tks_segment_to_wall_ms(backlog->member->segment);
     if (llabs(sub_clamped(to_wall_ms, backlog->to_wall_ms)) > CLOCK_JITTER_MS)
         backlog->to_wall_ms = to_wall_ms;
 }

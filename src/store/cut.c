@@ -158,7 +158,7 @@ static int collect(struct tks_cutter *cutter, const struct tks_snapshot *snapsho
     collection.now_ms = tks_segment_now_ms(cutter->member->segment);
     info->wall_ms = wall_ms();
     info->stamp = snapshot->stamp;
-    collection.to_wall_ms = sub_clamped(info->wall_ms, collection.now_ms);
+    collection.to_wall_ms = tks_segment_to_wall_ms(cutter->member->segment);
     int status = tks_cut_begin(cutter->writer, full);
     if (!status && !full)
         status = tks_changes_stopped(cutter->member->segment, collect_stopped, &collection);

@@ -263,7 +263,7 @@ static void describe(const struct tks_segment *segment, struct tks_stats *stats)
     stats->epoch = load_ordered(&header->epoch);
     stats->snapshot_era = load_ordered(&header->era);
     stats->created_ms = header->created_ms;
-    stats->clock_skew_ms = sub_clamped(tks_segment_now_ms(segment), wall_ms());
+    stats->clock_skew_ms = sub_clamped(0, tks_segment_to_wall_ms(segment));
     stats->prefaulted = segment->prefaulted;
     stats->locked = segment->locked;
     stats->huge = load_relaxed(&header->huge) == 1;
@@ -697,8 +697,8 @@ bool tks_item_record(const struct tks_item *item, int64_t now_ms, int64_t to_wal
 
 static int visit_records(struct export *export, const struct copied_plugin *copy)
 {
-    int64_t now = tks_segment_now_ms(export->member->segment);
-    int64_t to_wall = sub_clamped(wall_ms(), now);
+    const struct tks_segment *segment = export->member->segment;
+    const int64_t now = tks_segment_now_ms(segment), to_wall = tks_segment_to_wall_ms(segment);
     const struct tks_item *item;
     for (size_t offset = 0; (item = tks_batch_next(&copy->batch, &offset, true));) {
         struct tks_record record = {.plugin = copy->name, .plugin_len = copy->len};

@@ -287,7 +287,7 @@ int tks_restore_fill(struct tks_segment *segment, void *arg)
     filling->segment = segment;
     filling->restore = restore;
     filling->now_ms = wall_ms();
-    filling->to_store = sub_clamped(tks_segment_now_ms(segment), filling->now_ms);
+    filling->to_store = sub_clamped(0, tks_segment_to_wall_ms(segment));
     int file = ops->open(ops->context, restore->path, O_PATH | O_CLOEXEC | O_NOFOLLOW, 0);
     int status = fill(filling, file);
     if (file >= 0)
