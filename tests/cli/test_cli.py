@@ -1508,17 +1508,20 @@ class Replay(ToolTest):
         self.assertEqual(leftovers(self.store[6:]), [])
 
     def test_own_store(self):
-        before = set(leftovers("tickstate-replay"))
         self.environment["TMPDIR"] = self.folder.name
-        self.assertIs(self.replay("--count", "300", store="")["reboot"]["right"], True)
-        self.assertEqual(set(leftovers("tickstate-replay")), before)
+        self.environment["TICKSTATE_STORE"] = ""
+        with subprocess.Popen([TOOL, "replay", "--count", "300", "--json"], env=self.environment,
+                              stdout=subprocess.PIPE) as process:
+            report = json.loads(process.stdout.read())
+        self.assertEqual(process.returncode, FOUND)
+        self.assertIs(report["reboot"]["right"], True)
+        self.assertIsNone(report["kept"])
+        self.assertEqual(leftovers("tickstate-replay-%d" % process.pid), [])
         self.assertEqual(os.listdir(self.folder.name), [])
-        self.good("replay", "--count", "300", "--keep", store="")
-        kept = sorted(set(leftovers("tickstate-replay")) - before)
-        self.assertGreaterEqual(len(kept), 1)
-        name = re.match(r"(tickstate-replay-\d+)", kept[0]).group(1)
-        self.assertIn(b"replay-scalper-1", self.good("plugins", "--store", "shm://" + name))
-        self.good("rm", "--store", "shm://" + name)
+        kept = self.replay("--count", "300", "--keep", store="")["kept"]
+        self.assertRegex(kept, r"^shm://tickstate-replay-\d+$")
+        self.assertIn(b"replay-scalper-1", self.good("plugins", "--store", kept))
+        self.good("rm", "--store", kept)
         self.assertEqual(os.listdir(self.folder.name), [])
         self.environment["TMPDIR"] = self.path("missing")
         self.bad(FAILED, "replay", "--count", "300", store="", names=["missing"])

@@ -183,7 +183,7 @@ static int run_and_report(struct replay *replay)
 
 static int replay_on_store(struct replay *replay)
 {
-    bool own = !replay->arguments->store_named && !replay->arguments->keep;
+    bool own = !replay->arguments->store_named && !replay->kept;
     int status, removed;
     bool opened;
 
@@ -280,13 +280,16 @@ static char *own_store(const struct arguments *arguments, char folder[PATH_MAX])
 
 static int replay_on_own_store(struct replay *replay)
 {
-    char folder[PATH_MAX];
+    char folder[PATH_MAX], shown[64];
     char *uri = own_store(replay->arguments, folder);
     int status;
 
     if (!uri)
         return CLI_FAILED;
-    replay->store_uri = replay->store_shown = uri;
+    snprintf(shown, sizeof(shown), "%.*s", (int)strcspn(uri, "?"), uri);
+    replay->store_uri = uri;
+    replay->store_shown = shown;
+    replay->kept = replay->arguments->keep ? shown : NULL;
     status = replay_with(replay);
     remove_folder(folder);
     free(uri);

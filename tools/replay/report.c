@@ -186,6 +186,8 @@ int replay_print(const struct replay *replay)
     print_kill(replay);
     print_proof(replay);
     print_reboot(replay);
+    if (replay->kept)
+        printf("kept   %s\n", replay->kept);
     return CLI_OK;
 }
 
@@ -271,11 +273,12 @@ static json_t *reboot_json(const struct replay *replay)
 json_t *replay_json(const struct replay *replay)
 {
     return json_pack(
-        "{ss sI sf sf ss si sI so so so sI sI sb}", "stream", stream_name(replay), "ticks",
+        "{ss sI sf sf ss si sI so so so sI sI ss? sb}", "stream", stream_name(replay), "ticks",
         (json_int_t)replay->ticks, "market_seconds", (double)replay->span_ns / 1e9,
         "elapsed_seconds", (double)replay->elapsed_ns / 1e9, "speed",
         replay->control->real_speed ? "real" : "max", "cpus", replay->cpus, "timer_ns",
         (json_int_t)replay->timer_ns, "plugins", plugins_json(replay), "kill", kill_json(replay),
         "reboot", reboot_json(replay), "leaked_blocks", (json_int_t)replay->audit.leaked_blocks,
-        "recovered", (json_int_t)replay->stats.recovered, "right", replay->right);
+        "recovered", (json_int_t)replay->stats.recovered, "kept", replay->kept, "right",
+        replay->right);
 }

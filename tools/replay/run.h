@@ -50,6 +50,7 @@ struct replay_reboot {
 struct replay {
     const struct arguments *arguments;
     const char *store_uri, *store_shown; /* to open; to print */
+    const char *kept;                    /* the replay's own store, if it stays; or NULL */
     struct replay_control *control;
     int control_fd;
     tks_store *store;
