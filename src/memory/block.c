@@ -284,18 +284,6 @@ bool tks_block_free(struct tks_member *member, const struct tks_block_ref *ref)
     return true;
 }
 
-void tks_block_make_ready(struct tks_member *member, const struct tks_block_ref *ref)
-{
-    uint64_t word = load_relaxed(&member->segment->slabs[ref->slab].word);
-    unsigned class = slab_class(word);
-    struct tks_ready *ready =
-        slab_kind(word) == SLAB_CLASSED && class < CLASS_COUNT ? &member->ready[class] : NULL;
-    if (ready && ready->count < READY_BLOCKS)
-        ready->blocks[ready->count++] = *ref;
-    else
-        tks_block_free(member, ref);
-}
-
 void tks_block_discard(struct tks_member *member, enum pin pin)
 {
     uint64_t log = load_relaxed(&member->slot->words[pin]);
@@ -311,7 +299,7 @@ void tks_block_discard(struct tks_member *member, enum pin pin)
                              retired)) {
             ref.state = retired;
             tks_point(POINT_DISCARD_MARKED);
-            tks_block_make_ready(member, &ref);
+            block_make_ready(member, &ref);
             tks_point(POINT_DISCARD_READY);
         }
     }

@@ -83,14 +83,24 @@ int tks_run_take(struct tks_member *member, uint64_t bytes, uint64_t plain, enum
 int tks_run_take_from(struct tks_member *member, uint64_t *from, uint64_t bytes, uint64_t plain,
                       enum pin pin, uint64_t *granule);
 
-/** Keep a block that may be reused at once for our next take of its class, or free it. */
-void tks_block_make_ready(struct tks_member *member, const struct tks_block_ref *ref);
-
 /** Give back a block of ours that nobody else has seen, and clear @p pin. */
 void tks_block_discard(struct tks_member *member, enum pin pin);
 
 /** RETIRED or TAKEN-by-us block to FREE; ref->state must be its exact state. False: lost a race. */
 bool tks_block_free(struct tks_member *member, const struct tks_block_ref *ref);
+
+/** Keep a block that may be reused at once for our next take of its class, or free it. */
+static inline void block_make_ready(struct tks_member *member, const struct tks_block_ref *ref)
+{
+    uint64_t word = load_relaxed(&member->segment->slabs[ref->slab].word);
+    unsigned class = slab_class(word);
+    struct tks_ready *ready =
+        slab_kind(word) == SLAB_CLASSED && class < CLASS_COUNT ? &member->ready[class] : NULL;
+    if (ready && ready->count < READY_BLOCKS)
+        ready->blocks[ready->count++] = *ref;
+    else
+        tks_block_free(member, ref);
+}
 
 /** Recovery: put back the slab that a dead slot was draining, claiming or freeing. */
 void tks_slab_recover(struct tks_member *member, unsigned dead, uint64_t slab);

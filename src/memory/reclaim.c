@@ -17,28 +17,46 @@ static unsigned filter_bit(uint64_t granule)
     return (unsigned)(granule * 0x9e3779b97f4a7c15ull >> 48) % PIN_FILTER_BITS;
 }
 
-static bool is_pin(unsigned word)
+/* Where a slot's words are pins: from, to before. */
+static const struct {
+    unsigned from, to;
+} pin_ranges[] = {
+    {PIN_PIECE, PIN_NEW_VECTOR + 1}, {PIN_MOVE_PIECE, PIN_MOVE_NEW + 1}, {PIN_BORROW, SLOT_WORDS}};
+#define PIN_RANGES (sizeof(pin_ranges) / sizeof(pin_ranges[0]))
+
+/* Most have none at most times: one look without branches before the one that takes each apart. */
+static bool has_pins(const struct slot *slot)
 {
-    return word <= PIN_NEW_VECTOR || (word >= PIN_MOVE_PIECE && word <= PIN_MOVE_NEW) ||
-           word >= PIN_BORROW;
+    uint64_t pins = 0;
+#pragma GCC unroll 3
+    for (unsigned range = 0; range < PIN_RANGES; range++)
+#pragma GCC unroll 8
+        for (unsigned i = pin_ranges[range].from; i < pin_ranges[range].to; i++)
+            pins |= load_acquire(&slot->words[i]);
+    return pins != 0;
+}
+
+static void filter_pin(struct pin_filter *filter, uint64_t pin)
+{
+    if (!filter->some)
+        memset(filter->words, 0, sizeof(filter->words));
+    filter->some = true;
+    const unsigned bit = filter_bit(pin_granule(pin));
+    filter->words[bit / 64] |= 1ull << bit % 64;
 }
 
 /* An idle slot's pins, if any, were stored before fence G of a section that we do not see: its
  * owner will look again and find the block unlinked. */
 static void filter_slot(struct pin_filter *filter, const struct slot *slot)
 {
-    if (load_acquire(&slot->section) == SECTION_IDLE)
+    if (load_acquire(&slot->section) == SECTION_IDLE || !has_pins(slot))
         return;
-    for (unsigned i = 0; i < SLOT_WORDS; i++) {
-        uint64_t pin = is_pin(i) ? load_acquire(&slot->words[i]) : 0;
-        if (pin) {
-            if (!filter->some)
-                memset(filter->words, 0, sizeof(filter->words));
-            filter->some = true;
-            unsigned bit = filter_bit(pin_granule(pin));
-            filter->words[bit / 64] |= 1ull << bit % 64;
+    for (unsigned range = 0; range < PIN_RANGES; range++)
+        for (unsigned i = pin_ranges[range].from; i < pin_ranges[range].to; i++) {
+            const uint64_t pin = load_acquire(&slot->words[i]);
+            if (pin)
+                filter_pin(filter, pin);
         }
-    }
 }
 
 /* After fence H: the candidates were seen RETIRED, or made so, before it. */
@@ -132,31 +150,34 @@ static void limbo_push(struct tks_member *member, const struct tks_block_ref *re
     member->limbo[(member->limbo_first + member->limbo_count++) % LIMBO_BLOCKS] = *ref;
 }
 
+static const struct tks_block_ref *oldest(const struct tks_member *member)
+{
+    return &member->limbo[member->limbo_first % LIMBO_BLOCKS];
+}
+
 /* Make the oldest blocks reusable, @p budget at most and at most one pass through the list. */
 static void drain_limbo(struct tks_member *member, unsigned budget)
 {
     const struct tks_segment *segment = member->segment;
-    uint64_t epoch = load_ordered(&segment->header->epoch);
-    unsigned due = 0;
-    while (due < member->limbo_count && due < budget &&
-           block_epoch(member->limbo[(member->limbo_first + due) % LIMBO_BLOCKS].state) + 2 <=
-               epoch)
-        due++;
-    if (!due)
+    const uint64_t epoch = load_ordered(&segment->header->epoch);
+    if (budget > member->limbo_count)
+        budget = member->limbo_count;
+    if (!budget || block_epoch(oldest(member)->state) + 2 > epoch)
         return;
     struct pin_filter filter;
     fence_full_after_swap(); /* H, pairs with G: each was retired by a swap of ours */
     filter_load(segment, &filter);
     const struct kept kept = kept_now(segment->header);
     tks_point(POINT_RECLAIM_DUE);
-    for (unsigned i = 0; i < due; i++) {
-        struct tks_block_ref ref = member->limbo[member->limbo_first++ % LIMBO_BLOCKS];
+    for (; budget && block_epoch(oldest(member)->state) + 2 <= epoch; budget--) {
+        const struct tks_block_ref ref = *oldest(member);
+        member->limbo_first++;
         member->limbo_count--;
         if (filter_has(&filter, ref.granule) ||
             snapshot_needs(segment, &kept, ref.state, ref.granule))
             limbo_push(member, &ref);
         else
-            tks_block_make_ready(member, &ref);
+            block_make_ready(member, &ref);
     }
 }
 
