@@ -106,6 +106,28 @@ static bool snapshot_needs(const struct tks_segment *segment, const struct kept 
     return stamp == 0 || stamp <= kept->stamp;
 }
 
+/* Retired two epochs ago: every section that could have seen it linked is closed or evicted. */
+static bool grace_over(const struct tks_block_ref *ref, uint64_t epoch)
+{
+    return block_epoch(ref->state) + 2 <= epoch;
+}
+
+static void limbo_push(struct tks_member *member, const struct tks_block_ref *ref)
+{
+    member->limbo[(member->limbo_first + member->limbo_count++) % LIMBO_BLOCKS] = *ref;
+}
+
+static const struct tks_block_ref *oldest(const struct tks_member *member)
+{
+    return &member->limbo[member->limbo_first % LIMBO_BLOCKS];
+}
+
+static void drop_oldest(struct tks_member *member)
+{
+    member->limbo_first++;
+    member->limbo_count--;
+}
+
 bool tks_retire_exact(struct tks_member *member, const struct tks_block_ref *ref)
 {
     struct header *header = member->segment->header;
@@ -122,14 +144,12 @@ bool tks_retire_exact(struct tks_member *member, const struct tks_block_ref *ref
     member->retired_since_collect++;
     if (member->limbo_count == LIMBO_BLOCKS) {
         /* A list can be dropped, a block cannot be lost: a scan of the state table finds it. */
-        member->limbo_first++;
-        member->limbo_count--;
+        drop_oldest(member);
         store_relaxed(&header->stray_retired, 1);
     }
-    struct tks_block_ref *entry =
-        &member->limbo[(member->limbo_first + member->limbo_count++) % LIMBO_BLOCKS];
-    *entry = *ref;
-    entry->state = retired;
+    struct tks_block_ref listed = *ref;
+    listed.state = retired;
+    limbo_push(member, &listed);
     tks_point(POINT_RETIRE_LISTED);
     return true;
 }
@@ -145,16 +165,6 @@ bool tks_retire(struct tks_member *member, uint64_t granule)
     return tks_retire_exact(member, &ref);
 }
 
-static void limbo_push(struct tks_member *member, const struct tks_block_ref *ref)
-{
-    member->limbo[(member->limbo_first + member->limbo_count++) % LIMBO_BLOCKS] = *ref;
-}
-
-static const struct tks_block_ref *oldest(const struct tks_member *member)
-{
-    return &member->limbo[member->limbo_first % LIMBO_BLOCKS];
-}
-
 /* Make the oldest blocks reusable, @p budget at most and at most one pass through the list. */
 static void drain_limbo(struct tks_member *member, unsigned budget)
 {
@@ -162,17 +172,16 @@ static void drain_limbo(struct tks_member *member, unsigned budget)
     const uint64_t epoch = load_ordered(&segment->header->epoch);
     if (budget > member->limbo_count)
         budget = member->limbo_count;
-    if (!budget || block_epoch(oldest(member)->state) + 2 > epoch)
+    if (!budget || !grace_over(oldest(member), epoch))
         return;
     struct pin_filter filter;
     fence_full_after_swap(); /* H, pairs with G: each was retired by a swap of ours */
     filter_load(segment, &filter);
     const struct kept kept = kept_now(segment->header);
     tks_point(POINT_RECLAIM_DUE);
-    for (; budget && block_epoch(oldest(member)->state) + 2 <= epoch; budget--) {
+    for (; budget && grace_over(oldest(member), epoch); budget--) {
         const struct tks_block_ref ref = *oldest(member);
-        member->limbo_first++;
-        member->limbo_count--;
+        drop_oldest(member);
         if (filter_has(&filter, ref.granule) ||
             snapshot_needs(segment, &kept, ref.state, ref.granule))
             limbo_push(member, &ref);
@@ -210,7 +219,7 @@ void tks_collect(struct tks_member *member)
 static bool reclaimable(const struct tks_segment *segment, const struct pin_filter *filter,
                         const struct kept *kept, uint64_t epoch, const struct tks_block_ref *ref)
 {
-    return block_kind(ref->state) == BLOCK_RETIRED && block_epoch(ref->state) + 2 <= epoch &&
+    return block_kind(ref->state) == BLOCK_RETIRED && grace_over(ref, epoch) &&
            !filter_has(filter, ref->granule) &&
            !snapshot_needs(segment, kept, ref->state, ref->granule);
 }
