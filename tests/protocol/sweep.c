@@ -19,6 +19,8 @@
 #define MAPPED_BYTES 8192
 #define LOOP_ROUNDS 12u
 #define LOOP_SAMPLE 64u
+/* Of every operation, however little time its trace has left. */
+#define POSITIONS_LEAST 8u
 
 /* ---- The subject's side -------------------------------------------------------------------- */
 
@@ -211,7 +213,8 @@ static size_t visit_positions(struct sweep *sweep, const size_t *positions, size
                               double until)
 {
     size_t done = 0, step = even_step(count), at = count ? options.seed * 7919 % count : 0;
-    for (; done < count && !test_failed() && seconds_now() < until; done++) {
+    for (; done < count && !test_failed() && (done < POSITIONS_LEAST || seconds_now() < until);
+         done++) {
         visit_position(sweep, positions[at]);
         at = (at + step) % count;
     }
